@@ -1,0 +1,73 @@
+"""The tree of errors; the mark on each branch decides what becomes of a message.
+
+    MillraceError
+    ├── Transient            the same input can succeed later: it is tried again
+    │   └── Unavailable      a dependency is down: its breaker opens, no attempt is used up
+    ├── Permanent            the same input can never succeed: it is buried at once
+    │   ├── Undecodable      the bytes are not what the route's contract says
+    │   └── BadInput         the input was understood and is wrong; carries every fault found
+    ├── LeaseLost            another worker owns this work now: roll back, write nothing more
+    ├── Conflict             an instruction does not fit the present state (say, retrying a running job)
+    ├── NotFound             nothing has this name or id
+    └── Faults               settings, arguments or declarations are wrong; carries every fault found
+
+An error that a handler raises and that is not in this tree counts as transient: it is retried and, when the
+attempts are used up, buried with its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MillraceError(Exception):
+    """The root: its text says what came, what is allowed and what to do."""
+
+
+class Transient(MillraceError):
+    """The same input can succeed later."""
+
+
+class Unavailable(Transient):
+    """A dependency does not answer; `dependency` names it."""
+
+    def __init__(self, dependency: str, why: str) -> None:
+        super().__init__(f"{dependency} is not available: {why}")
+        self.dependency = dependency
+
+
+class Permanent(MillraceError):
+    """The same input can never succeed."""
+
+
+class Undecodable(Permanent):
+    """The bytes of a message do not fit the contract of its route."""
+
+
+class BadInput(Permanent):
+    """The input is wrong; `faults` has a line for each thing that is."""
+
+    def __init__(self, faults: Sequence[str] | str) -> None:
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class LeaseLost(MillraceError):
+    """Another worker owns this work now: its transaction was rolled back."""
+
+
+class Conflict(MillraceError):
+    """The instruction does not fit the present state."""
+
+
+class NotFound(MillraceError):
+    """Nothing has this name or id."""
+
+
+class Faults(MillraceError):
+    """Settings, arguments or declarations are wrong; `faults` has them all, nothing was started."""
+
+    def __init__(self, subject: str, faults: Sequence[str]) -> None:
+        self.subject = subject
+        self.faults = list(faults)
+        super().__init__("\n".join([f"{subject}:", *(f"  - {fault}" for fault in self.faults)]))

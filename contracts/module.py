@@ -1,0 +1,197 @@
+"""How a module declares itself: its routes, hooks and what they promise.
+
+    module = Module("batch_etl", kind="job", summary="Load files into tables.")
+
+    @module.job("run.batch_etl", RunBatchEtl, retry=Retry(attempts=5), timeout_s=3600)
+    async def run(cmd: RunBatchEtl, job: Job, db: Db, files: Files) -> BatchEtlReport: ...
+
+A decorator returns the plain function, so a unit test calls it with fakes. Declaring does nothing else: the
+runtime reads the declaration, resolves what the handlers ask for, and mounts them on the bus.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+Kind = Literal["service", "job", "worker"]
+Overrun = Literal["checkpoint", "cancel", "requeue"]
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+Hook = TypeVar("Hook", bound=Callable[..., Awaitable[None]])
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """Capped exponential back-off with full jitter: before attempt n+1, up to `first_s * factor**(n-1)`, at most `max_s`."""
+
+    attempts: int = 5
+    first_s: float = 1.0
+    factor: float = 2.0
+    max_s: float = 300.0
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch is handed over when it has `rows` messages, or `wait_s` after its first one."""
+
+    rows: int = 1000
+    wait_s: float = 0.5
+
+
+class JobRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that starts a job. `concurrency` bounds its runs per worker.
+
+    `unique` names fields of the command whose values make the unique key. `overrun` says what becomes of a run
+    that outlives the drain deadline: `checkpoint` asks it to stop and resumes it from its checkpoint elsewhere,
+    `requeue` cancels it and runs it again elsewhere, `cancel` ends it for good.
+    """
+
+    address: str
+    contract: type[msgspec.Struct]
+    handler: Callable[..., Awaitable[Any]]
+    retry: Retry
+    timeout_s: float
+    concurrency: int
+    overrun: Overrun
+    unique: tuple[str, ...] = ()
+    unique_skip: bool = False
+    summary: str = ""
+
+
+class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream of small messages. `key` names the field that orders (else the message's own key).
+
+    `lanes` bounds the handlers that run side by side, `partitions` is what the address is created with.
+    """
+
+    address: str
+    contract: type[msgspec.Struct]
+    handler: Callable[..., Awaitable[Any]]
+    retry: Retry
+    timeout_s: float
+    lanes: int
+    partitions: int
+    overrun: Overrun
+    key: str | None = None
+    batch: Batch | None = None
+    group: str = ""
+    summary: str = ""
+
+
+Route = JobRoute | StreamRoute
+
+
+class Module:
+    """A set of handlers with a name; import it nowhere but in its own package."""
+
+    def __init__(
+        self, name: str, *, kind: Kind, summary: str, display_name: str = "", version: str = "1.0.0"
+    ) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"module name {name!r}: use lower case letters, digits and _, starting with a letter")
+        self.name = name
+        self.kind = kind
+        self.summary = summary
+        self.display_name = display_name or name.replace("_", " ").capitalize()
+        self.version = version
+        self.routes: list[Route] = []
+        self.startup_hooks: list[Callable[..., Awaitable[None]]] = []
+        self.shutdown_hooks: list[Callable[..., Awaitable[None]]] = []
+
+    def job(
+        self,
+        address: str,
+        contract: type[msgspec.Struct],
+        *,
+        retry: Retry | None = None,
+        timeout_s: float = 3600.0,
+        concurrency: int = 4,
+        overrun: Overrun = "checkpoint",
+        unique: tuple[str, ...] = (),
+        unique_skip: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Run the function as a job for each command at `address`."""
+
+        def declare(handler: Handler) -> Handler:
+            self._add(
+                JobRoute(
+                    address=address,
+                    contract=contract,
+                    handler=handler,
+                    retry=retry or Retry(),
+                    timeout_s=timeout_s,
+                    concurrency=concurrency,
+                    overrun=overrun,
+                    unique=unique,
+                    unique_skip=unique_skip,
+                    summary=_first_line(handler),
+                )
+            )
+            return handler
+
+        return declare
+
+    def stream(
+        self,
+        address: str,
+        contract: type[msgspec.Struct],
+        *,
+        key: str | None = None,
+        batch: Batch | None = None,
+        retry: Retry | None = None,
+        timeout_s: float = 30.0,
+        lanes: int = 64,
+        partitions: int = 8,
+        overrun: Overrun = "requeue",
+        group: str = "",
+    ) -> Callable[[Handler], Handler]:
+        """Run the function for each message at `address`, or for each batch of them."""
+
+        def declare(handler: Handler) -> Handler:
+            self._add(
+                StreamRoute(
+                    address=address,
+                    contract=contract,
+                    handler=handler,
+                    retry=retry or Retry(),
+                    timeout_s=timeout_s,
+                    lanes=lanes,
+                    partitions=partitions,
+                    overrun=overrun,
+                    key=key,
+                    batch=batch,
+                    group=group or self.name,
+                    summary=_first_line(handler),
+                )
+            )
+            return handler
+
+        return declare
+
+    def on_startup(self, hook: Hook) -> Hook:
+        """Run before the first message is taken; adapters are injected by annotation."""
+        self.startup_hooks.append(hook)
+        return hook
+
+    def on_shutdown(self, hook: Hook) -> Hook:
+        """Run while draining, after the last handler, in reverse order of registration."""
+        self.shutdown_hooks.append(hook)
+        return hook
+
+    def _add(self, route: Route) -> None:
+        if not _ADDRESS.fullmatch(route.address):
+            raise ValueError(f"address {route.address!r}: use words of a-z, 0-9, _ and - joined by dots")
+        if any(known.address == route.address for known in self.routes):
+            raise ValueError(f"module {self.name} declares {route.address} twice")
+        self.routes.append(route)
+
+    def __repr__(self) -> str:
+        return f"Module({self.name!r}, {', '.join(route.address for route in self.routes)})"
+
+
+def _first_line(handler: Callable[..., Any]) -> str:
+    return (handler.__doc__ or "").strip().partition("\n")[0]

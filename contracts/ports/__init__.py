@@ -1,0 +1,37 @@
+"""The ports: what a handler asks for by annotation, and what the runtime stands on.
+
+    async def run(cmd: RunBatchEtl, job: Job, db: Db, files: Files, log: Log) -> Report: ...
+"""
+
+from __future__ import annotations
+
+from contracts.ports.bus import Assignment, Bus, Consumer, Emit
+from contracts.ports.cache import Cache
+from contracts.ports.clock import Clock
+from contracts.ports.database import Db, Guard, Tx
+from contracts.ports.files import FileInfo, Files
+from contracts.ports.health import Checked
+from contracts.ports.ledger import Ledger
+from contracts.ports.log import Log
+from contracts.ports.metrics import Metrics
+from contracts.ports.secrets import Secret, Secrets
+
+__all__ = [
+    "Assignment",
+    "Bus",
+    "Cache",
+    "Checked",
+    "Clock",
+    "Consumer",
+    "Db",
+    "Emit",
+    "FileInfo",
+    "Files",
+    "Guard",
+    "Ledger",
+    "Log",
+    "Metrics",
+    "Secret",
+    "Secrets",
+    "Tx",
+]

@@ -1,0 +1,112 @@
+"""The bus: partitions that are assigned, fetched from, committed and revoked.
+
+The adapter fetches and owns the network; the runtime owns lanes, retries and what is finished. They meet in
+`Consumer` (what the runtime is to the adapter) and `Assignment` (one partition, while it is ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from contracts.message import Delivery, Envelope, Partition
+from contracts.module import Route
+from contracts.ports.health import Checked
+
+
+class BusCapabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What an implementation can do; the conformance suite and the start-up summary read it."""
+
+    durable: bool
+    """Messages survive the death of every process."""
+    delay: bool
+    """`not_before` is honoured by the bus itself."""
+    broker_name: str
+
+
+class Assignment(Protocol):
+    """One partition that this process owns, from `assigned` to `revoked`. Its methods never wait for handlers."""
+
+    @property
+    def partition(self) -> Partition: ...
+
+    @property
+    def epoch(self) -> int:
+        """Goes up with each assignment of the partition; what an older one commits is refused."""
+        ...
+
+    def pause(self, reason: str) -> None:
+        """Stop fetching for `reason` (a set: it ends when every reason was resumed). Idempotent."""
+        ...
+
+    def resume(self, reason: str) -> None: ...
+
+    async def commit(self, position: int) -> None:
+        """Every position below `position` is finished, durably. Raises `LeaseLost` when the assignment is over."""
+        ...
+
+    async def release(self, positions: Sequence[int]) -> None:
+        """Hand these back unfinished: they are delivered again, at once, to whoever owns the partition."""
+        ...
+
+
+class Consumer(Protocol):
+    """One route, as the bus adapter sees it."""
+
+    @property
+    def route(self) -> Route: ...
+
+    async def assigned(self, assignment: Assignment) -> None: ...
+
+    def fetched(self, assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
+        """A fetch, in order of position. Returns at once: to slow the bus down the consumer pauses the assignment."""
+        ...
+
+    async def revoked(self, assignment: Assignment) -> None:
+        """The partition goes away when this returns; nothing of it may be committed afterwards."""
+        ...
+
+
+class Bus(Checked, Protocol):
+    """A native FastStream broker with our consume loop. `open` connects; consumers are fetched for after `start`."""
+
+    @property
+    def capabilities(self) -> BusCapabilities: ...
+
+    @property
+    def broker(self) -> Any:
+        """The native FastStream broker, for the application, AsyncAPI and FastStream middlewares."""
+        ...
+
+    def mount(self, consumer: Consumer, *, schema: Mapping[str, Any]) -> None:
+        """Make the route a native subscriber; `schema` is its payload's JSON Schema. Before `start` only."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to fetch for all that is mounted."""
+        ...
+
+    async def publish(self, envelope: Envelope) -> None:
+        """Returns once the bus has confirmed. Raises `Unavailable`, or `Transient` when a bound is reached."""
+        ...
+
+    async def stop_intake(self) -> None:
+        """No more `fetched`, on any route; assignments, heartbeats and commits go on. Idempotent."""
+        ...
+
+
+class Emit(Protocol):
+    """Publish from a handler. The id of what is emitted derives from the source, so a repeat is recognised."""
+
+    async def __call__(
+        self,
+        address: str,
+        message: msgspec.Struct,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Returns the id of the message."""
+        ...

@@ -1,0 +1,218 @@
+"""The ledger: workers and their leases, jobs, and dead letters. One level above SQL.
+
+Every instant is of the ledger's own clock (the database's), so workers' clocks don't matter. Every method is one
+round trip where the store allows it; all raise `Unavailable` when the store does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from contracts.job import Claim, JobRow, JobState, NewJob, Progress
+from contracts.outcome import Outcome
+from contracts.ports.database import Guard, Tx
+from contracts.ports.health import Checked
+
+AGEING_S = 60.0
+"""One point of priority is worth this much waiting: jobs are claimed in order of
+`greatest(recorded_at, not_before) - priority * AGEING_S`, which does not change while they wait."""
+
+CRASH_CAP = 3
+"""A job whose worker died this often while running it is failed as poison."""
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that claims; `id` is fresh at each start and after each lost lease."""
+
+    id: str
+    host: str
+    pid: int
+    modules: tuple[str, ...] = ()
+    http: str = ""
+    """Where its HTTP answers, for the command line; empty when it has none."""
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What recording made of a command: `known` (this id was there before) and `skipped` (its unique key is active,
+    by job `active_id`) changed nothing; `claim` is there when it was claimed in the same step."""
+
+    id: str
+    became: Literal["recorded", "known", "skipped"]
+    claim: Claim | None = None
+    active_id: str | None = None
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of one run. `result` is JSON. `checkpoint` is only kept for outcomes that let the job go on."""
+
+    claim: Claim
+    outcome: Outcome
+    result: bytes | None = None
+    progress: Progress | None = None
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first, at most `limit`; `before` is the `recorded_at` and id of the last one seen (keyset paging)."""
+
+    states: tuple[JobState, ...] = ()
+    address: str | None = None
+    correlation_id: str | None = None
+    before: tuple[datetime, str] | None = None
+    limit: int = 50
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """What could not be handled, whole: its raw bytes, why, and where it came from."""
+
+    id: str
+    address: str
+    reason: str
+    body: bytes
+    error: str = ""
+    traceback: str = ""
+    key: str | None = None
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    origin: str = ""
+    """Bus, partition and position, as text."""
+    correlation_id: str = ""
+    buried_at: datetime | None = None
+
+
+class Leases(Protocol):
+    """One row a worker, renewed by one statement on a connection of its own."""
+
+    async def join(self, worker: Worker, *, lease_s: float) -> None: ...
+
+    async def renew(self, worker_id: str, *, lease_s: float) -> bool:
+        """False: the lease had run out and was taken; everything it claimed belongs to others now."""
+        ...
+
+    async def leave(self, worker_id: str) -> None:
+        """A clean end; idempotent. Jobs that it still holds are put back without a charge."""
+        ...
+
+    async def reap(self) -> list[str]:
+        """Put back the running jobs of workers whose lease ran out, each charged with a crash (at `CRASH_CAP` it
+        fails as poison; one whose cancellation was asked for is cancelled). Returns the ids of the jobs. Safe when
+        several workers do it at once."""
+        ...
+
+    async def workers(self) -> list[Mapping[str, Any]]:
+        """The living: id, host, pid, modules, http, started_at, lease_until, running (how many jobs)."""
+        ...
+
+
+class Queue(Protocol):
+    """Jobs on their way."""
+
+    async def record(
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        worker_id: str | None = None,
+        slots: Mapping[str, int] | None = None,
+    ) -> list[Recorded]:
+        """Durable and atomic for the whole sequence, in order; idempotent by id (also within the sequence).
+
+        With `worker_id` and `slots` (free runs by address), jobs that could start at once are claimed in the same
+        round trip, unless something eligible waits ahead for that address (fairness) or they have a unique key.
+        Those that are left queued wake other workers.
+        """
+        ...
+
+    async def claim(
+        self, worker_id: str, slots: Mapping[str, int], *, only: Sequence[str] = ()
+    ) -> list[Claim]:
+        """At most `slots[address]` eligible jobs of each address, best first (see `AGEING_S`). `only` limits it to
+        these ids. Of one unique key at most one runs. Raises each job's fence, and `attempt` is the run's number.
+        Nothing is returned for a worker that has no living lease."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """End runs; False where the claim's fence is not the job's any more (nothing was changed there).
+
+        Done → done with its result. Retry → queued again at now + after_s, the attempt used up if it counts.
+        Dead → failed. Cancelled → cancelled. Release → queued again, no attempt used up, after after_s. A job whose
+        cancellation was asked for is cancelled instead of being queued again.
+        """
+        ...
+
+    async def note(self, notes: Sequence[tuple[Claim, Progress]]) -> list[str]:
+        """Save progress; returns the ids of those among the claims whose cancellation was asked for, or whose
+        fence is lost."""
+        ...
+
+    async def checkpoint(self, claim: Claim, state: bytes, *, tx: Tx | None = None) -> None:
+        """Keep `state` (JSON) on the job; within `tx` when given. Raises `LeaseLost`."""
+        ...
+
+    def guard(self, claim: Claim) -> Guard | None:
+        """The fence as a statement for this ledger's database; None where jobs aren't in that database."""
+        ...
+
+    def wakeups(self) -> AsyncIterator[None]:
+        """One item whenever something may have become claimable or a cancellation was asked for; several wakes
+        may fold into one. Ends when the ledger closes. Survives a lost connection (an item follows each repair)."""
+        ...
+
+    async def next_due_s(self, addresses: Sequence[str]) -> float | None:
+        """Seconds until the earliest queued job of these becomes eligible (0 or less: now); None: there is none."""
+        ...
+
+
+class Desk(Protocol):
+    """Jobs for people and the API."""
+
+    async def get(self, job_id: str) -> JobRow | None: ...
+
+    async def list(self, wanted: JobFilter) -> list[JobRow]: ...
+
+    async def counts(self) -> Mapping[tuple[str, JobState], int]:
+        """By address and state."""
+        ...
+
+    async def cancel(self, job_id: str) -> JobState:
+        """A queued job is cancelled at once, a running one is asked to stop (the answer is `running`). Idempotent
+        for a cancelled one; raises `NotFound`, or `Conflict` when it has ended otherwise."""
+        ...
+
+    async def retry(self, job_id: str) -> None:
+        """Queue a failed or cancelled job again from its checkpoint, with attempts anew. Raises `NotFound`,
+        `Conflict`."""
+        ...
+
+    async def prune(self, *, keep: timedelta, batch: int = 1000) -> int:
+        """Delete ended jobs older than `keep`, at most `batch` at a call; returns how many."""
+        ...
+
+
+class DeadLetters(Protocol):
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Durable; idempotent by id and address."""
+        ...
+
+    async def list(self, *, address: str | None = None, limit: int = 50) -> list[DeadLetter]: ...
+
+    async def prune(self, *, keep: timedelta, batch: int = 1000) -> int: ...
+
+
+class Ledger(Checked, Protocol):
+    @property
+    def leases(self) -> Leases: ...
+
+    @property
+    def queue(self) -> Queue: ...
+
+    @property
+    def desk(self) -> Desk: ...
+
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+
+    async def identity(self) -> str:
+        """A fixed id of this ledger, made once."""
+        ...
