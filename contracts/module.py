@@ -85,6 +85,16 @@ class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
 Route = JobRoute | StreamRoute
 
 
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of the module's own, such as `datasets check`: run at once in the caller's process, by the
+    command line, with its adapters injected. `contract` gives its arguments; what it returns is printed."""
+
+    name: str
+    contract: type[msgspec.Struct]
+    handler: Callable[..., Awaitable[Any]]
+    summary: str
+
+
 class Module:
     """A set of handlers with a name; import it nowhere but in its own package."""
 
@@ -99,6 +109,7 @@ class Module:
         self.display_name = display_name or name.replace("_", " ").capitalize()
         self.version = version
         self.routes: list[Route] = []
+        self.tools: list[Tool] = []
         self.startup_hooks: list[Callable[..., Awaitable[None]]] = []
         self.shutdown_hooks: list[Callable[..., Awaitable[None]]] = []
 
@@ -168,6 +179,15 @@ class Module:
                     summary=_first_line(handler),
                 )
             )
+            return handler
+
+        return declare
+
+    def tool(self, name: str, contract: type[msgspec.Struct]) -> Callable[[Handler], Handler]:
+        """Offer the function as `millrace NAME` (one or two words)."""
+
+        def declare(handler: Handler) -> Handler:
+            self.tools.append(Tool(name=name, contract=contract, handler=handler, summary=_first_line(handler)))
             return handler
 
         return declare

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contracts.ports.bus import Assignment, Bus, Consumer, Emit
 from contracts.ports.cache import Cache
+from contracts.ports.catalog import Catalog
 from contracts.ports.clock import Clock
 from contracts.ports.database import Db, Guard, Tx
 from contracts.ports.files import FileInfo, Files
@@ -20,6 +21,7 @@ __all__ = [
     "Assignment",
     "Bus",
     "Cache",
+    "Catalog",
     "Checked",
     "Clock",
     "Consumer",

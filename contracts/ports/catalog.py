@@ -1,0 +1,18 @@
+"""What users declared in `catalog/` instead of coding it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from contracts.dataset import Dataset
+
+
+class Catalog(Protocol):
+    """Read when asked for, so that an edit needs no restart. Faults of a file are `Faults`, all at once, each with
+    file, line and path; a name that isn't there raises `NotFound` with the nearest ones."""
+
+    def datasets(self) -> list[str]:
+        """Every declared name, in order."""
+        ...
+
+    def dataset(self, name: str) -> Dataset: ...
