@@ -1,0 +1,1 @@
+"""The Clock port: `system` for the process, `manual` for tests and simulation."""
