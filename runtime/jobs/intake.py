@@ -1,0 +1,205 @@
+"""Commands from the bus into the ledger: recorded in batches, then acknowledged, and started where there is room.
+
+A command is acknowledged only after it is recorded; one that can't be decoded is buried in the dead letters first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from contracts.errors import LeaseLost, Unavailable, Undecodable
+from contracts.job import NewJob
+from contracts.message import Delivery, Envelope
+from contracts.module import JobRoute
+from contracts.ports import Assignment, Clock, Log
+from contracts.ports.ledger import DeadLetter, Ledger, Recorded
+from runtime.jobs.dispatcher import Dispatcher
+from runtime.jobs.lease import Lease
+from runtime.pipeline import Mounted
+from runtime.policy.watermark import Watermark
+
+BATCH = 500
+BUFFER = 2_000
+FULL = "the ledger is behind"
+RETRY_MAX_S = 5.0
+
+
+class Intake:
+    """The commands of all job routes of this worker. `recorded_of` lets a publisher wait for its own."""
+
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, lease: Lease, clock: Clock, log: Log) -> None:
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._lease = lease
+        self._clock = clock
+        self._log = log
+        self._buffer: deque[tuple[JobConsumer, Assignment, Delivery]] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._expected: dict[str, asyncio.Future[Recorded | Undecodable]] = {}
+        self._full: set[Assignment] = set()
+
+    def expect(self, message_id: str) -> asyncio.Future[Recorded | Undecodable]:
+        """A future of what recording made of the command with this id; forget it with `cancel()`."""
+        future: asyncio.Future[Recorded | Undecodable] = asyncio.get_running_loop().create_future()
+        self._expected[message_id] = future
+        future.add_done_callback(lambda _: self._expected.pop(message_id, None))
+        return future
+
+    def put(self, consumer: JobConsumer, assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
+        self._buffer.extend((consumer, assignment, delivery) for delivery in deliveries)
+        self._idle.clear()
+        self._arrived.set()
+        if len(self._buffer) >= BUFFER:
+            self._full.add(assignment)
+            assignment.pause(FULL)
+
+    async def emptied(self) -> None:
+        """Returns once everything that was fetched is recorded."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """The loop. While the ledger is down commands stay here, unacknowledged, and are tried again."""
+        failures = 0
+        while True:
+            await self._arrived.wait()
+            batch = [self._buffer[n] for n in range(min(BATCH, len(self._buffer)))]
+            try:
+                await self._record(batch)
+            except Unavailable as error:
+                failures += 1
+                self._log.warn("the ledger does not take commands; they wait", waiting=len(self._buffer), error=str(error))
+                await self._clock.sleep(min(RETRY_MAX_S, 0.1 * 2.0**failures))
+                continue
+            failures = 0
+            for _ in batch:
+                self._buffer.popleft()
+            await self._acknowledge(batch)
+            if not self._buffer:
+                self._arrived.clear()
+                self._idle.set()
+            if len(self._buffer) < BUFFER // 2:
+                for assignment in self._full:
+                    assignment.resume(FULL)
+                self._full.clear()
+
+    async def _record(self, batch: Sequence[tuple[JobConsumer, Assignment, Delivery]]) -> None:
+        jobs, letters = [], []
+        for consumer, _, delivery in batch:
+            try:
+                jobs.append(new_job(consumer.mounted, delivery.envelope))
+            except Undecodable as error:
+                letters.append(_letter(delivery, error))
+                self._answer(delivery.envelope.id, error)
+        if letters:
+            await self._ledger.dead_letters.bury(letters)
+        if jobs:
+            await self._record_jobs(jobs)
+
+    async def _record_jobs(self, jobs: Sequence[NewJob]) -> None:
+        slots = self._dispatcher.reserve()
+        recorded: list[Recorded] = []
+        try:
+            recorded = await self._ledger.queue.record(jobs, worker_id=self._lease.worker_id or None, slots=slots)
+        finally:
+            self._dispatcher.started(slots, [one.claim for one in recorded if one.claim])
+        for one in recorded:
+            self._answer(one.id, one)
+        if any(one.became == "recorded" and not one.claim for one in recorded):
+            self._dispatcher.left_queued()
+
+    async def _acknowledge(self, batch: Sequence[tuple[JobConsumer, Assignment, Delivery]]) -> None:
+        touched = {}
+        for consumer, assignment, delivery in batch:
+            consumer.finished(assignment, delivery)
+            touched[assignment] = consumer
+        for assignment, consumer in touched.items():
+            try:
+                await assignment.commit(consumer.watermark(assignment))
+            except LeaseLost:
+                # Someone else has the partition and will record these again: a no-op by id.
+                self._log.debug("a partition moved before its commands were acknowledged")
+
+    def _answer(self, message_id: str, answer: Recorded | Undecodable) -> None:
+        expected = self._expected.get(message_id)
+        if expected and not expected.done():
+            expected.set_result(answer)
+
+
+class JobConsumer:
+    """One job route, as the bus adapter sees it."""
+
+    def __init__(self, mounted: Mounted, intake: Intake) -> None:
+        self.mounted = mounted
+        self._intake = intake
+        self._marks: dict[Assignment, Watermark] = {}
+
+    @property
+    def route(self) -> JobRoute:
+        assert isinstance(self.mounted.route, JobRoute)
+        return self.mounted.route
+
+    async def assigned(self, assignment: Assignment) -> None:
+        self._marks[assignment] = Watermark()
+
+    def fetched(self, assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
+        mark = self._marks[assignment]
+        for delivery in deliveries:
+            mark.begin(delivery.position)
+        self._intake.put(self, assignment, deliveries)
+
+    async def revoked(self, assignment: Assignment) -> None:
+        await self._intake.emptied()
+        self._marks.pop(assignment, None)
+
+    def finished(self, assignment: Assignment, delivery: Delivery) -> None:
+        if mark := self._marks.get(assignment):
+            mark.finish(delivery.position)
+
+    def watermark(self, assignment: Assignment) -> int:
+        mark = self._marks.get(assignment)
+        return mark.value if mark else 0
+
+
+def new_job(mounted: Mounted, envelope: Envelope) -> NewJob:
+    """The command as the ledger records it; raises `Undecodable`."""
+    command = mounted.decode(envelope.body)
+    route = mounted.route
+    assert isinstance(route, JobRoute)
+    return NewJob(
+        id=envelope.id,
+        address=route.address,
+        body=envelope.body,
+        headers=envelope.headers,
+        correlation_id=envelope.correlation_id,
+        priority=envelope.priority,
+        not_before=envelope.not_before,
+        unique_key=_unique_key(route, command) if route.unique else None,
+        unique_skip=route.unique_skip,
+    )
+
+
+def _unique_key(route: JobRoute, command: msgspec.Struct) -> str:
+    values: Mapping[str, Any] = {name: getattr(command, name) for name in route.unique}
+    return f"{route.address} {msgspec.json.encode(values, order='sorted').decode()}"
+
+
+def _letter(delivery: Delivery, error: Undecodable) -> DeadLetter:
+    envelope = delivery.envelope
+    return DeadLetter(
+        id=envelope.id,
+        address=envelope.address,
+        reason="undecodable",
+        body=envelope.body,
+        error=str(error),
+        key=envelope.key,
+        headers=envelope.headers,
+        origin=f"{delivery.partition.address}/{delivery.partition.index}@{delivery.position}",
+        correlation_id=envelope.correlation_id,
+    )

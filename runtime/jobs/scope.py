@@ -1,0 +1,40 @@
+"""What a job's handler is given for this one run."""
+
+from __future__ import annotations
+
+from contracts.job import Job
+from contracts.ports import Db, Emit, Log
+from runtime.emit import Emitter
+from runtime.jobs.handle import JobHandle
+from runtime.pipeline import Mounted
+from runtime.wiring import Adapters
+
+
+class JobScope:
+    """Made for each run; each part is made only when the handler asks for it."""
+
+    def __init__(self, adapters: Adapters, mounted: Mounted, handle: JobHandle) -> None:
+        self._adapters = adapters
+        self._mounted = mounted
+        self._handle = handle
+
+    @property
+    def job(self) -> Job:
+        return self._handle
+
+    @property
+    def db(self) -> Db:
+        """Fenced: a transaction of a run that lost its lease can't commit."""
+        claim = self._handle.claim
+        name = f"millrace {self._mounted.module.name} {claim.correlation_id}"
+        return self._adapters.db.scoped(name=name[:63], guard=self._adapters.ledger.queue.guard(claim))
+
+    @property
+    def log(self) -> Log:
+        return self._adapters.log
+
+    @property
+    def emit(self) -> Emit:
+        claim = self._handle.claim
+        adapters = self._adapters
+        return Emitter(adapters.bus, adapters.clock, source_id=claim.id, correlation_id=claim.correlation_id)

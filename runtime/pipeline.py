@@ -1,0 +1,95 @@
+"""The way of a message, read aloud: decode it, ask whether it may run, run it, judge what came of it, settle that.
+
+A job and a stream message both travel as `Work`; they differ in what admits and what settles them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from contracts import outcome
+from contracts.errors import Undecodable
+from contracts.module import Module, Route
+from contracts.ports import Clock
+from runtime import arguments
+from runtime.policy import retry as policy
+
+
+class Scope(Protocol):
+    """What is made for one piece of work: `db`, `log`, `emit`, and `job` where there is one."""
+
+
+class Mounted:
+    """A route with its decoder and its injection resolved: all that one message needs, worked out once."""
+
+    def __init__(self, module: Module, route: Route, adapters: Mapping[str, Any], per_work: Mapping[str, str]) -> None:
+        self.module = module
+        self.route = route
+        self._decoder = msgspec.json.Decoder(route.contract)
+        self._adapters = dict(adapters)
+        self._per_work = tuple(per_work.items())
+
+    def decode(self, body: bytes) -> msgspec.Struct:
+        """Raises `Undecodable` with every fault found."""
+        try:
+            message: msgspec.Struct = self._decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Undecodable(f"{self.route.address} takes {self.route.contract.__name__}: {self._why(body, error)}") from None
+        return message
+
+    def call(self, message: Any, scope: Scope) -> Awaitable[Any]:
+        """The handler with all that it asks for."""
+        made = {name: getattr(scope, kind) for name, kind in self._per_work}
+        return self.route.handler(message, **self._adapters, **made)
+
+    def _why(self, body: bytes, error: Exception) -> str:
+        try:
+            given = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return f"it is not JSON: {error}"
+        return "; ".join(arguments.faults_of(self.route.contract, given)) or str(error)
+
+
+class Work(msgspec.Struct, kw_only=True):
+    """One attempt at one message, or at one batch. `cut` tells why its handler was cancelled, when it was."""
+
+    mounted: Mounted
+    decode: Callable[[], Any]
+    attempt: int
+    scope: Scope
+    clock: Clock
+    about: Callable[[], AbstractContextManager[object]]
+    admit: Callable[[], outcome.Outcome | None]
+    settle: Callable[[outcome.Outcome], Awaitable[None]]
+    cut: Callable[[], policy.Cut | None]
+
+
+async def carry(work: Work) -> outcome.Outcome:
+    """Take one message all the way; whatever the handler does, exactly one outcome is settled."""
+    with work.about():
+        became = work.admit() or await _attempt(work)
+        await work.settle(became)
+        return became
+
+
+async def _attempt(work: Work) -> outcome.Outcome:
+    try:
+        message = work.decode()
+        async with work.clock.timeout(work.mounted.route.timeout_s):
+            return outcome.Done(await work.mounted.call(message, work.scope))
+    except BaseException as error:
+        # The one place that judges. A cancellation ends here on purpose: what it means is an outcome too.
+        became = _judge(work, error)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        return became
+
+
+def _judge(work: Work, error: BaseException) -> outcome.Outcome:
+    return policy.judge(
+        error, retry=work.mounted.route.retry, attempt=work.attempt, random=work.clock.random(), cut=work.cut()
+    )

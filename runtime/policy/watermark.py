@@ -1,0 +1,50 @@
+"""Which position of a partition may be committed: everything below it is finished.
+
+The idea is that of Confluent's parallel-consumer (`PartitionState`): the watermark is the lowest unfinished position,
+or one past the highest seen when nothing is unfinished. Gaps in the bus's own numbering need no special case.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Watermark:
+    """Positions are offered in rising order and finish in any order."""
+
+    def __init__(self, start: int = 0) -> None:
+        self._next = start
+        self._open: deque[int] = deque()
+        self._finished: set[int] = set()
+
+    def begin(self, position: int) -> None:
+        """Raises `ValueError` for a position that is not above all before it: the bus broke its promise."""
+        if position < self._next:
+            raise ValueError(f"position {position} was offered after {self._next - 1}")
+        self._open.append(position)
+        self._next = position + 1
+
+    def finish(self, position: int) -> None:
+        """Idempotent; a position that was never offered is refused."""
+        if position >= self._next:
+            raise ValueError(f"position {position} was never offered (next is {self._next})")
+        if position < self.value:
+            return
+        self._finished.add(position)
+        while self._open and self._open[0] in self._finished:
+            self._finished.discard(self._open.popleft())
+
+    @property
+    def value(self) -> int:
+        """Every position below it is finished."""
+        return self._open[0] if self._open else self._next
+
+    @property
+    def unfinished(self) -> int:
+        """How many were offered and did not finish."""
+        return len(self._open) - len(self._finished)
+
+    @property
+    def finished_above(self) -> frozenset[int]:
+        """Finished, but not yet covered by the watermark."""
+        return frozenset(self._finished)

@@ -1,0 +1,160 @@
+"""One owner of the process's life: RUNNING, DRAINING, CLOSING, CLOSED, with one deadline for all of it.
+
+Draining stops intake on every route at once, lets running work finish, asks what is left to save a checkpoint, cuts
+it at the deadline, and hands back what did not finish. The last log line says what became of every id in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol
+
+import msgspec
+
+from contracts import metrics as metric
+from contracts.ports import Clock, Log, Metrics
+from runtime.policy.drain import Phase, PhaseMachine, asking_s
+
+Fate = Literal["finished", "requeued", "checkpointed", "cancelled", "abandoned"]
+CUT_GRACE_S = 5.0
+
+
+class InFlight(Protocol):
+    """Work of one kind that a drain has to wait for: the jobs, or the stream routes."""
+
+    def in_flight(self) -> list[str]:
+        """Ids of what runs now."""
+        ...
+
+    async def finished(self) -> None:
+        """Returns when nothing runs."""
+        ...
+
+    def ask_to_stop(self) -> None: ...
+
+    def cut(self) -> None:
+        """Cancel what still runs, each by its route's overrun policy."""
+        ...
+
+    def fate(self, work_id: str) -> Fate:
+        """What became of a piece of work that was in flight."""
+        ...
+
+
+class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of every id that was in flight when the drain began. `clean`: nothing was cut."""
+
+    reason: str
+    seconds: float
+    fates: dict[str, Fate]
+    faults: list[str]
+
+    @property
+    def clean(self) -> bool:
+        return not self.faults and all(fate == "finished" for fate in self.fates.values())
+
+
+Step = tuple[str, Callable[[], Awaitable[None]]]
+
+
+class Supervisor:
+    """Holds the phase and runs the drain. Steps that fail are reported, and never stop the ones after them."""
+
+    def __init__(self, *, timeout_s: float, clock: Clock, log: Log, metrics: Metrics) -> None:
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._machine = PhaseMachine()
+        self._cut_now = asyncio.Event()
+        self._faults: list[str] = []
+        self.stopping = asyncio.Event()
+        self.reason = ""
+        self.failed = False
+
+    @property
+    def phase(self) -> Phase:
+        return self._machine.phase
+
+    def enter(self, phase: Phase) -> None:
+        if self._machine.enter(phase):
+            self._metrics.set(metric.DRAIN_PHASE, phase.value)
+
+    def stop(self, reason: str, *, failed: bool = False) -> None:
+        """Ask for the end of the process. The first call drains; a second one cuts at once."""
+        if self.stopping.is_set():
+            self._log.warn("asked to stop again: what still runs is cut now", reason=reason)
+            self._cut_now.set()
+            return
+        self.reason = reason
+        self.failed = failed
+        self.stopping.set()
+
+    async def drain(
+        self, work: list[InFlight], *, stop_intake: Step, hooks: list[Step], close: list[Step]
+    ) -> DrainReport:
+        """Everything from the first signal to the last closed adapter."""
+        began_at = self._clock.monotonic()
+        deadline = began_at + self._timeout_s
+        self.enter(Phase.DRAINING)
+        await self._step(stop_intake, deadline)
+        flying = [(kind, work_id) for kind in work for work_id in kind.in_flight()]
+        self._log.info("draining", reason=self.reason, in_flight=len(flying), timeout_s=self._timeout_s)
+        await self._finish(work, began_at, deadline)
+        fates = {work_id: kind.fate(work_id) for kind, work_id in flying}
+        # Hooks and adapters have a little time of their own when the work took it all.
+        last_call = max(deadline, self._clock.monotonic() + CUT_GRACE_S)
+        for step in hooks:
+            await self._step(step, last_call)
+        self.enter(Phase.CLOSING)
+        for step in close:
+            await self._step(step, last_call)
+        self.enter(Phase.CLOSED)
+        return DrainReport(
+            reason=self.reason,
+            seconds=round(self._clock.monotonic() - began_at, 3),
+            fates=fates,
+            faults=self._faults,
+        )
+
+    async def _finish(self, work: list[InFlight], began_at: float, deadline: float) -> None:
+        if await self._all_finished(work, began_at + asking_s(self._timeout_s)):
+            return
+        for kind in work:
+            kind.ask_to_stop()
+        if await self._all_finished(work, deadline):
+            return
+        for kind in work:
+            kind.cut()
+        self._cut_now.clear()
+        await self._all_finished(work, self._clock.monotonic() + CUT_GRACE_S)
+
+    async def _all_finished(self, work: list[InFlight], until: float) -> bool:
+        """Whether everything ended before `until`, and before someone asked to cut at once."""
+        finished = asyncio.gather(*(kind.finished() for kind in work))
+        cut = asyncio.ensure_future(self._cut_now.wait())
+        try:
+            async with self._clock.timeout(max(0.0, until - self._clock.monotonic())):
+                await asyncio.wait([finished, cut], return_when=asyncio.FIRST_COMPLETED)
+            return finished.done()
+        except TimeoutError:
+            return False
+        finally:
+            for waiter in (finished, cut):
+                waiter.cancel()
+            await asyncio.gather(finished, cut, return_exceptions=True)
+
+    async def _step(self, step: Step, deadline: float) -> None:
+        name, act = step
+        try:
+            async with self._clock.timeout(max(0.1, deadline - self._clock.monotonic())):
+                await act()
+        except TimeoutError:
+            self._fault(f"{name}: did not end by the deadline")
+        except Exception as error:
+            self._fault(f"{name}: {error!r}")
+
+    def _fault(self, fault: str) -> None:
+        self._faults.append(fault)
+        self._log.error("drain step failed", fault=fault)

@@ -1,0 +1,163 @@
+"""Which implementation stands behind each port: the only place that knows the adapters.
+
+Adapters are made when first asked for, without I/O; `open` connects what was made, in order, and `close` ends it in
+reverse. What an unbuilt adapter would need is said at start, with every other fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import Faults
+from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+
+TO_COME: Mapping[tuple[str, str], str] = {
+    ("db", "cassandra"): "with the infrastructure adapters",
+    ("fs", "s3"): "with the infrastructure adapters",
+    ("fs", "minio"): "with the infrastructure adapters",
+    ("cache", "redis"): "with the infrastructure adapters",
+    ("mq", "kafka"): "with delivery on Kafka and Redis Streams",
+    ("mq", "redis-stream"): "with delivery on Kafka and Redis Streams",
+    ("secrets", "vault"): "with the infrastructure adapters",
+}
+"""What can be chosen and is not built yet, and when it comes."""
+
+
+def check_choices(settings: Settings) -> None:
+    """Raises `Faults` for every choice whose adapter is still to come."""
+    faults = []
+    for (port, choice), when in TO_COME.items():
+        if getattr(settings, port) == choice:
+            faults.append(f"--{port} {choice} is not built yet: it comes {when}; leave --{port} out for the default")
+    if faults:
+        raise Faults("adapters", faults)
+
+
+class Adapters:
+    """One of each for the process. Attribute names are what `runtime.injection` resolves to."""
+
+    def __init__(self, settings: Settings) -> None:
+        check_choices(settings)
+        self.settings = settings
+        self._open: list[tuple[str, Checked]] = []
+
+    @cached_property
+    def clock(self) -> Clock:
+        from adapters.clock.system import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def log(self) -> Log:
+        from adapters.log import make_log
+
+        return make_log(self.settings.log, level=self.settings.log_level)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        if self.settings.metrics == "prometheus":
+            from adapters.metrics.prometheus import PrometheusMetrics
+
+            return PrometheusMetrics()
+        if self.settings.metrics == "memory":
+            from adapters.metrics.memory import MemoryMetrics
+
+            return MemoryMetrics()
+        from adapters.metrics.noop import NoopMetrics
+
+        return NoopMetrics()
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        if self.settings.secrets == "file":
+            from adapters.secrets.file import FileSecrets
+
+            return FileSecrets(self.settings.secrets_file)
+        from adapters.secrets.env import EnvSecrets
+
+        return EnvSecrets(self.settings.environ)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        from adapters.catalog.yaml_files import YamlCatalog
+
+        return YamlCatalog(self.settings.catalog_dir)
+
+    @cached_property
+    def files(self) -> Files:
+        from adapters.files.local import LocalFiles
+
+        return LocalFiles(self.settings.fs_local_root)
+
+    @cached_property
+    def cache(self) -> Cache:
+        from adapters.cache.memory import MemoryCache
+
+        return MemoryCache(self.clock, metrics=self.metrics)
+
+    @cached_property
+    def db(self) -> Db:
+        return self._postgres
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from adapters.ledger.postgres import PostgresLedger
+
+        return PostgresLedger(self._postgres)
+
+    @cached_property
+    def bus(self) -> Bus:
+        from adapters.bus.memory import MemoryBus
+
+        return MemoryBus(self.clock)
+
+    @cached_property
+    def _postgres(self) -> Any:
+        from adapters.database.postgres import PostgresDb
+
+        ...
+
+    async def open(self, name: str) -> None:
+        """Connect one adapter; what it stands on is opened before it. Idempotent."""
+        adapter: Checked = getattr(self, name)
+        if all(adapter is not known for _, known in self._open):
+            await adapter.open()
+            self._open.append((name, adapter))
+
+    async def close(self) -> None:
+        """Close all that is open, in reverse."""
+        while self._open:
+            _, adapter = self._open.pop()
+            await adapter.close()
+
+    @property
+    def opened(self) -> Mapping[str, Checked]:
+        return dict(self._open)
+
+
+async def check(adapters: Mapping[str, Checked], clock: Clock, *, timeout_s: float) -> dict[str, tuple[float, str]]:
+    """Latency in ms and fault (empty when well) of each adapter, asked side by side, each within `timeout_s`."""
+
+    async def one(adapter: Checked) -> tuple[float, str]:
+        began_at = clock.monotonic()
+        fault = ""
+        try:
+            async with clock.timeout(timeout_s):
+                await adapter.check()
+        except TimeoutError:
+            fault = f"no answer within {timeout_s:g} s"
+        except Exception as error:
+            fault = str(error)
+        return (clock.monotonic() - began_at) * 1000, fault
+
+    answers = await asyncio.gather(*map(one, adapters.values()))
+    return dict(zip(adapters, answers, strict=True))
+
+
+_Maker = Callable[[], Any]

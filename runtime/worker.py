@@ -1,0 +1,266 @@
+"""A worker: the modules of one process, mounted on the bus, with everything that serves them.
+
+    settings ─▶ adapters ─▶ routes mounted ─▶ start … stop ─▶ drain report
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from contracts import metrics as metric
+from contracts.errors import Faults
+from contracts.message import Envelope
+from contracts.module import JobRoute, Module, StreamRoute
+from contracts.ports.ledger import Recorded
+from contracts.ports.ledger import Worker as WorkerRow
+from runtime import descriptor, injection, registry
+from runtime.jobs.dispatcher import Dispatcher
+from runtime.jobs.handle import JobHandle
+from runtime.jobs.housekeeping import Housekeeping
+from runtime.jobs.intake import Intake, JobConsumer
+from runtime.jobs.lease import Lease
+from runtime.jobs.scope import JobScope
+from runtime.jobs.settler import Settler
+from runtime.loops import Loops
+from runtime.pipeline import Mounted
+from runtime.policy.drain import Phase
+from runtime.settings import Settings
+from runtime.streams.consumer import StreamConsumer, Streams
+from runtime.supervisor import DrainReport, Step, Supervisor
+from runtime.wiring import Adapters
+
+PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+
+
+class Worker:
+    """Made without I/O; `start` opens everything, `stop` drains and closes it. Neither is entered twice."""
+
+    def __init__(self, settings: Settings, modules: Sequence[Module], *, only: Sequence[str] = ()) -> None:
+        self.settings = settings
+        self.modules = modules
+        self.needs = injection.check(modules, PROVIDED)
+        self.adapters = adapters = Adapters(settings)
+        self.clock, self.log, self.metrics = adapters.clock, adapters.log, adapters.metrics
+        self.made_at = self.clock.monotonic()
+        self.ready_at: float | None = None
+        self.supervisor = Supervisor(
+            timeout_s=settings.drain_timeout_s, clock=self.clock, log=self.log, metrics=self.metrics
+        )
+        self.loops = Loops(self.clock, self.log, self._crashed)
+        self.mounted = self._mount_all()
+        self._wire_jobs(only)
+        self._wire_streams()
+        self.http: Any = None
+
+    # Wiring: no I/O.
+
+    def _mount_all(self) -> dict[str, Mounted]:
+        mounted = {}
+        for module in self.modules:
+            for route in module.routes:
+                needs = self.needs[module.name, route.address]
+                made = {name: getattr(self.adapters, port) for name, port in needs.per_process.items()}
+                mounted[route.address] = Mounted(module, route, made, needs.per_work)
+        return mounted
+
+    def _wire_jobs(self, only: Sequence[str]) -> None:
+        ledger = self.adapters.ledger
+        row = WorkerRow(
+            id="", host=socket.gethostname(), pid=os.getpid(), modules=tuple(module.name for module in self.modules)
+        )
+        self.lease = Lease(
+            ledger.leases,
+            row,
+            lease_s=self.settings.worker_lease_s,
+            clock=self.clock,
+            log=self.log,
+            on_lost=lambda: self.dispatcher.lease_lost(),
+        )
+        self.settler = Settler(ledger.queue, self.clock, self.log)
+        jobs = {address: one for address, one in self.mounted.items() if isinstance(one.route, JobRoute)}
+        self.dispatcher = Dispatcher(
+            routes=jobs,
+            ledger=ledger,
+            lease=self.lease,
+            settler=self.settler,
+            make_scope=self._job_scope,
+            clock=self.clock,
+            log=self.log,
+            metrics=self.metrics,
+            only=only,
+        )
+        self.intake = Intake(ledger, self.dispatcher, self.lease, self.clock, self.log)
+        self.housekeeping = Housekeeping(ledger, self.clock, self.log, self.metrics)
+        for one in jobs.values():
+            self.adapters.bus.mount(JobConsumer(one, self.intake), schema=descriptor.schema_of(one.route.contract))
+
+    def _job_scope(self, mounted: Mounted, handle: JobHandle) -> JobScope:
+        return JobScope(self.adapters, mounted, handle)
+
+    def _wire_streams(self) -> None:
+        self.streams = Streams(self.adapters)
+        for one in self.mounted.values():
+            if isinstance(one.route, StreamRoute):
+                consumer = StreamConsumer(one, self.adapters)
+                self.streams.add(consumer)
+                self.adapters.bus.mount(consumer, schema=descriptor.schema_of(one.route.contract))
+
+    # Life.
+
+    async def start(self) -> None:
+        """Raises what kept it from starting, after everything that was opened is closed again."""
+        try:
+            await self._open()
+            await self._begin()
+        except BaseException:
+            await self.loops.stop()
+            if self.http:
+                await self.http.stop()
+            await self.adapters.close()
+            raise
+        self.ready_at = self.clock.monotonic()
+        self.supervisor.enter(Phase.RUNNING)
+        for module in self.modules:
+            self.metrics.set(metric.STARTUP_TIME, (self.ready_at - self.made_at) * 1000, module=module.name)
+        self.log.info("started", **descriptor.summary(self))
+
+    async def _open(self) -> None:
+        if self.http:
+            await self.http.start()
+        await self.adapters.open("db")
+        await self._migrate()
+        await self.adapters.open("ledger")
+        asked = {name for needs in self.needs.values() for name in needs.adapters}
+        for name in sorted(asked - {"db", "bus", "metrics", "clock", "catalog"}):
+            await self.adapters.open(name)
+        await self.adapters.open("bus")
+
+    async def _migrate(self) -> None:
+        from migrations import runner
+
+        pending = [one.label for one in await runner.status(self.adapters.db) if not one.applied_at]
+        if not pending:
+            return
+        if not self.settings.auto_migrate:
+            raise Faults("database", [f"migrations are pending: {', '.join(pending)}; run `millrace migrate up`"])
+        for applied in await runner.up(self.adapters.db):
+            self.log.info("migrated", migration=applied.label)
+
+    async def _begin(self) -> None:
+        for module in self.modules:
+            for hook in module.startup_hooks:
+                await self._call_hook(module, hook)
+        await self.lease.join(http=self.http.address if self.http else "")
+        start = self.loops.start
+        start("lease", self.lease.run)
+        start("settle", self.settler.run)
+        start("listen", self.dispatcher.listen)
+        start("claim", self.dispatcher.run)
+        start("poll", self.dispatcher.poll)
+        start("note", self.dispatcher.note)
+        start("intake", self.intake.run)
+        start("reap", partial(self.housekeeping.reap, every_s=self.settings.worker_lease_s / 2))
+        start("count", self.housekeeping.count)
+        start(
+            "prune",
+            partial(
+                self.housekeeping.prune,
+                keep_jobs=timedelta(days=self.settings.jobs_keep_days),
+                keep_letters=timedelta(days=self.settings.dead_letters_keep_days),
+            ),
+        )
+        start("streams", self.streams.run)
+        await self.adapters.bus.start()
+
+    async def stop(self) -> DrainReport:
+        """Drain, close everything, and say what became of what was in flight."""
+        if not self.supervisor.stopping.is_set():
+            self.supervisor.stop("asked to")
+        hooks: list[Step] = [
+            (f"shutdown hook {module.name}.{hook.__name__}", partial(self._call_hook, module, hook))
+            for module in reversed(self.modules)
+            for hook in reversed(module.shutdown_hooks)
+        ]
+        report = await self.supervisor.drain(
+            [self.dispatcher, self.streams],
+            stop_intake=("stop intake", self._stop_intake),
+            hooks=hooks,
+            close=[
+                ("commit", self.streams.commit),
+                ("loops", self.loops.stop),
+                ("lease", self.lease.leave),
+                ("adapters", self.adapters.close),
+                *([("http", self.http.stop)] if self.http else []),
+            ],
+        )
+        self.log.info("drain report", clean=report.clean, **_shown(report))
+        return report
+
+    async def _stop_intake(self) -> None:
+        self.dispatcher.stop_taking()
+        self.streams.stop()
+        await self.adapters.bus.stop_intake()
+        await self.intake.emptied()
+
+    async def _call_hook(self, module: Module, hook: Any) -> None:
+        needs = injection.Needs(hook, where=module.name, message=False, job=False)
+        names = {**needs.per_process, **needs.per_work}
+        await hook(**{parameter: getattr(self.adapters, port) for parameter, port in names.items()})
+
+    def _crashed(self, loop: str) -> None:
+        self.supervisor.stop(f"loop {loop} crashed too often", failed=True)
+
+    # What the HTTP and the command line ask of it.
+
+    async def submit(self, envelope: Envelope, *, timeout_s: float = 10.0) -> Recorded | None:
+        """Publish; returns once the bus has it for good: a durable bus has confirmed, or the ledger has recorded
+        the command. Raises `BadInput`, `NotFound`, `Unavailable`; `TimeoutError` when neither came in time."""
+        mounted = self.mounted.get(envelope.address)
+        waits = mounted and isinstance(mounted.route, JobRoute) and not self.adapters.bus.capabilities.durable
+        if not waits:
+            await self.adapters.bus.publish(envelope)
+            return None
+        expected = self.intake.expect(envelope.id)
+        try:
+            async with self.clock.timeout(timeout_s):
+                await self.adapters.bus.publish(envelope)
+                answer = await expected
+        finally:
+            expected.cancel()
+        if isinstance(answer, Recorded):
+            return answer
+        raise answer
+
+
+def _shown(report: DrainReport) -> dict[str, Any]:
+    return {"reason": report.reason, "seconds": report.seconds, "fates": report.fates, "faults": report.faults}
+
+
+def load(settings: Settings, *, only: Sequence[str] = ()) -> Worker:
+    """The worker of the modules that the settings name."""
+    return Worker(settings, registry.load(settings.modules), only=only)
+
+
+async def run_until_stopped(worker: Worker) -> DrainReport:
+    """Start, wait until someone calls `worker.supervisor.stop`, drain."""
+    await worker.start()
+    uptime = asyncio.create_task(_uptime(worker), name="uptime")
+    try:
+        await worker.supervisor.stopping.wait()
+    finally:
+        uptime.cancel()
+    return await worker.stop()
+
+
+async def _uptime(worker: Worker) -> None:
+    assert worker.ready_at is not None
+    while True:
+        for module in worker.modules:
+            worker.metrics.set(metric.UPTIME, worker.clock.monotonic() - worker.ready_at, module=module.name)
+        await worker.clock.sleep(5.0)
