@@ -24,7 +24,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NOTHING_KNOWN = Work()
-_WORK: ContextVar[Work] = ContextVar("millrace_work", default=_NOTHING_KNOWN)  # noqa: B039 - it is frozen
+_WORK: ContextVar[Work] = ContextVar("millrace_work", default=_NOTHING_KNOWN)
 
 
 def current_work() -> Work:

@@ -1,0 +1,67 @@
+"""The standard library's records, those of the packages that we stand on, in our stream and form."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from adapters.log.structured import Level, StructuredLog
+
+_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_WITH_HANDLERS_OF_THEIR_OWN = ("faststream", "faststream.access", "uvicorn", "uvicorn.access", "uvicorn.error")
+
+
+def route_standard_logging(log: StructuredLog) -> Callable[[], None]:
+    """Send every record of the `logging` module (and warnings) through `log`; returns what undoes it.
+
+    Handlers that were on the root logger and on those of FastStream and uvicorn are taken off, else each line would
+    come twice.
+    """
+    root = logging.getLogger()
+    kept = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in _loggers()]
+    for logger, *_ in kept:
+        logger.handlers[:] = []
+        logger.propagate = True
+    handler = _Records(log)
+    root.addHandler(handler)
+    root.setLevel(log.rank)
+    logging.captureWarnings(True)
+
+    def undo() -> None:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        for logger, handlers, propagate, level in kept:
+            logger.handlers[:] = handlers
+            logger.propagate = propagate
+            logger.setLevel(level)
+
+    return undo
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logging.getLogger(), *(logging.getLogger(name) for name in _WITH_HANDLERS_OF_THEIR_OWN)]
+
+
+class _Records(logging.Handler):
+    def __init__(self, log: StructuredLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - its arguments don't fit its text; show both
+            message = f"{record.msg} {record.args!r}"
+        context: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
+        context["logger"] = record.name
+        error = record.exc_info[1] if record.exc_info else None
+        self._log.write(_level(record.levelno), message, context, error=error)
+
+
+def _level(number: int) -> Level:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warn"
+    return "info" if number >= logging.INFO else "debug"
