@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from faststream import FastStream
 
 from contracts.errors import Faults
-from runtime import registry, settings
-from runtime.supervisor import DrainReport
-from runtime.worker import Worker, run_until_stopped
-
-EXIT_DONE, EXIT_FAILED, EXIT_WRONG, EXIT_CUT = 0, 1, 2, 3
+from runtime import exits, settings
+from runtime.process import exit_code, listen_for_signals
+from runtime.worker import Worker, load, run_until_stopped
 
 
 class MillraceApp(FastStream):
@@ -55,38 +51,23 @@ class MillraceApp(FastStream):
             await self.worker.stop()
 
 
-def listen_for_signals(worker: Worker) -> None:
-    """The first SIGTERM or SIGINT drains, the second one cuts."""
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, worker.supervisor.stop, signum.name)
-
-
-def exit_code(worker: Worker, report: DrainReport) -> int:
-    """0 only when nothing was cut and nothing broke."""
-    if worker.supervisor.failed:
-        return EXIT_FAILED
-    return EXIT_DONE if report.clean else EXIT_CUT
-
-
-def refuse(error: Faults) -> None:
+def refuse(error: Faults) -> NoReturn:
     """Say what is wrong, without a traceback, and end."""
     print(error, file=sys.stderr)
-    raise SystemExit(EXIT_WRONG)
+    raise SystemExit(exits.WRONG)
 
 
 def build() -> MillraceApp:
     """The application that the environment asks for."""
     try:
         chosen = settings.load(overrides={}, environ=os.environ, directory=Path.cwd())
-        worker = Worker(chosen, registry.load(chosen.modules))
+        worker = load(chosen)
         from runtime.http.server import HttpServer
 
         worker.http = HttpServer(worker)
         return MillraceApp(worker)
     except Faults as error:
         refuse(error)
-        raise
 
 
 app = build()

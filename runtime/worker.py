@@ -41,11 +41,18 @@ PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock"
 class Worker:
     """Made without I/O; `start` opens everything, `stop` drains and closes it. Neither is entered twice."""
 
-    def __init__(self, settings: Settings, modules: Sequence[Module], *, only: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        modules: Sequence[Module],
+        *,
+        adapters: Adapters | None = None,
+        only: Sequence[str] = (),
+    ) -> None:
         self.settings = settings
         self.modules = modules
         self.needs = injection.check(modules, PROVIDED)
-        self.adapters = adapters = Adapters(settings)
+        self.adapters = adapters = adapters or Adapters(settings)
         self.clock, self.log, self.metrics = adapters.clock, adapters.log, adapters.metrics
         self.made_at = self.clock.monotonic()
         self.ready_at: float | None = None

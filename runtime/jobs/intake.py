@@ -93,7 +93,8 @@ class Intake:
         jobs, letters = [], []
         for consumer, _, delivery in batch:
             try:
-                jobs.append(new_job(consumer.mounted, delivery.envelope))
+                command = consumer.mounted.decode(delivery.envelope.body)
+                jobs.append(new_job(consumer.route, command, delivery.envelope))
             except Undecodable as error:
                 letters.append(_letter(delivery, error))
                 self._answer(delivery.envelope.id, error)
@@ -167,11 +168,8 @@ class JobConsumer:
         return mark.value if mark else 0
 
 
-def new_job(mounted: Mounted, envelope: Envelope) -> NewJob:
-    """The command as the ledger records it; raises `Undecodable`."""
-    command = mounted.decode(envelope.body)
-    route = mounted.route
-    assert isinstance(route, JobRoute)
+def new_job(route: JobRoute, command: msgspec.Struct, envelope: Envelope) -> NewJob:
+    """The command as the ledger records it."""
     return NewJob(
         id=envelope.id,
         address=route.address,

@@ -1,0 +1,16 @@
+"""The built-in commands, in the order in which help lists them."""
+
+from __future__ import annotations
+
+import typer
+
+from runtime.cli import config, doctor, jobs, migrate, modules, publish
+
+
+def add(app: typer.Typer) -> None:
+    publish.add(app)
+    jobs.add(app)
+    modules.add(app)
+    migrate.add(app)
+    config.add(app)
+    doctor.add(app)
