@@ -1,0 +1,11 @@
+"""The memory bus: a real broker in this process, with partitions, competing groups, redelivery, delay and bounds.
+
+    log        addresses, their bounds, delay, dead letters: what the buses of a process share
+    partition  one partition's messages, and one group's place in them (pure)
+    group      who owns which partition
+    member     one consumer's leases: assigned, fetched from, committed, revoked
+    broker ... the native FastStream broker over it
+    bus        the `Bus` port over the broker
+
+Messages die with the process. Everything here belongs to one event loop and is not thread-safe.
+"""

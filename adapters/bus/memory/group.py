@@ -1,0 +1,85 @@
+"""Competing consumers: the members of a group share the partitions of an address evenly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from adapters.bus.memory.partition import Cursor, Records
+
+if TYPE_CHECKING:
+    from adapters.bus.memory.member import Member
+
+Owner = TypeVar("Owner")
+
+
+def spread(count: int, owners: Sequence[Owner], held: Mapping[int, Owner]) -> dict[int, Owner]:
+    """Who gets which of `count` partitions: nobody has two more than another, and as few as possible move.
+
+    `held` is who has them now; those who hold more keep the larger share. Without owners the result is empty.
+    """
+    if not owners:
+        return {}
+    holdings: dict[Owner, list[int]] = {owner: [] for owner in owners}
+    for index, owner in sorted(held.items()):
+        if owner in holdings:
+            holdings[owner].append(index)
+    share, larger = divmod(count, len(owners))
+    shares: dict[Owner, int] = {}
+    for rank, owner in enumerate(sorted(owners, key=lambda owner: -len(holdings[owner]))):
+        shares[owner] = share + (rank < larger)
+    target = {index: owner for owner in owners for index in holdings[owner][: shares[owner]]}
+    orphans = iter([index for index in range(count) if index not in target])
+    for owner in owners:
+        for _ in range(shares[owner] - min(len(holdings[owner]), shares[owner])):
+            target[next(orphans)] = owner
+    return target
+
+
+class Group:
+    """One group of one address: its cursors, its members, and who is to own which partition.
+
+    Nothing here waits: members are told to reconcile and do the waiting themselves. A member that drains keeps what
+    it has and is given nothing more.
+    """
+
+    def __init__(self, name: str, records: Sequence[Records]) -> None:
+        self.name = name
+        self.cursors = [Cursor(of) for of in records]
+        self.epochs = [0] * len(records)
+        self._members: list[Member] = []
+        self._targets: dict[int, Member] = {}
+
+    @property
+    def lag(self) -> int:
+        return sum(cursor.lag for cursor in self.cursors)
+
+    def join(self, member: Member) -> None:
+        self._members.append(member)
+        self.balance()
+
+    def leave(self, member: Member) -> None:
+        """Idempotent. What it holds is handed to others as it gives it up."""
+        if member in self._members:
+            self._members.remove(member)
+            self.balance()
+            member.reconcile()
+
+    def balance(self) -> None:
+        """Decide anew who is to own what, and tell every member."""
+        keeping = {index: m for m in self._members if m.draining for index in m.leases}
+        free = [index for index in range(len(self.cursors)) if index not in keeping]
+        active = [member for member in self._members if not member.draining]
+        held = {place: m for place, index in enumerate(free) for m in active if index in m.leases}
+        shared = spread(len(free), active, held)
+        self._targets = keeping | {free[place]: member for place, member in shared.items()}
+        for member in list(self._members):
+            member.reconcile()
+
+    def owner_to_be(self, index: int) -> Member | None:
+        return self._targets.get(index)
+
+    def given_up(self, index: int) -> None:
+        """The partition is free: whoever is to own it takes it."""
+        if owner := self._targets.get(index):
+            owner.reconcile()
