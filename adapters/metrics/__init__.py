@@ -1,0 +1,1 @@
+"""The Metrics port: `prometheus` to be scraped, `memory` to be read in tests, `noop` to keep nothing."""
