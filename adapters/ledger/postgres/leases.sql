@@ -1,0 +1,79 @@
+-- Workers and their leases, timed by the database's clock.
+
+-- name: join
+insert into millrace.workers (id, host, pid, modules, http, lease_until)
+values ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6))
+on conflict (id) do update set lease_until = excluded.lease_until
+
+-- name: renew
+-- Only a reaper ends a lease that ran out: until then its worker may still renew it.
+update millrace.workers set lease_until = clock_timestamp() + make_interval(secs => $2) where id = $1 returning id
+
+-- name: leave_lock
+-- Waits for claims under way (they hold a key share lock), so that the next statement sees what they took.
+select id from millrace.workers where id = $1 for update
+
+-- name: leave
+with back as (
+    update millrace.jobs j
+    set
+        state = case when j.cancel_requested_at is null then 'queued' else 'cancelled' end,
+        finished_at = case when j.cancel_requested_at is not null then now() end,
+        worker_id = null
+    where j.worker_id = $1 and j.state = 'running'
+    returning j.id, j.state
+),
+gone as (
+    delete from millrace.workers where id = $1
+)
+select (select pg_notify($2, '') from back limit 1) as woken
+
+-- name: reap
+-- The running jobs of workers whose lease ran out, and of those that are not there any more (a row that was locked at
+-- an earlier reaping). Whoever else reaps at the same time passes by what is locked here.
+with expired as materialized (
+    select id from millrace.workers where lease_until <= clock_timestamp() for update skip locked
+),
+gone as (
+    delete from millrace.workers w using expired e where w.id = e.id
+),
+lost as materialized (
+    select j.id
+    from millrace.jobs j
+    where j.state = 'running' and (
+        j.worker_id in (select id from expired)
+        or not exists (select from millrace.workers w where w.id = j.worker_id)
+    )
+    for no key update of j skip locked
+),
+reaped as (
+    update millrace.jobs j
+    set
+        state = case
+            when j.cancel_requested_at is not null then 'cancelled'
+            when j.crashes + 1 >= $1 then 'failed'
+            else 'queued'
+        end,
+        crashes = j.crashes + 1,
+        worker_id = null,
+        finished_at = case when j.cancel_requested_at is not null or j.crashes + 1 >= $1 then now() end,
+        error = case
+            when j.cancel_requested_at is null and j.crashes + 1 >= $1
+                then 'poison: its worker died ' || $1 || ' times while running it'
+            else j.error
+        end
+    from lost l
+    where j.id = l.id
+    returning j.id
+)
+select
+    array(select id from reaped) as reaped,
+    (select pg_notify($2, '') from reaped limit 1) as woken
+
+-- name: workers
+select
+    w.id, w.host, w.pid, w.modules, w.http, w.started_at, w.lease_until,
+    (select count(*) from millrace.jobs j where j.worker_id = w.id and j.state = 'running')::int as running
+from millrace.workers w
+where w.lease_until > now()
+order by w.started_at, w.id

@@ -1,0 +1,5 @@
+drop table millrace.dead_letters;
+drop table millrace.jobs;
+drop table millrace.workers;
+drop table millrace.ledger;
+drop schema millrace;
