@@ -1,13 +1,89 @@
-"""What every test has."""
+"""What every test has: real services once a run, a database of its own, a clock that it turns itself."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from adapters.clock.manual import ManualClock
+from adapters.database.postgres import PostgresDb
+from tests.kit import services
+from tests.kit.databases import LIMITS, Databases, databases_on, opened
+
+POSTGRES = services.Postgres()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the chosen tests need, outside of any test's own deadline."""
+    if session.config.option.collectonly:
+        return
+    if any("postgres" in getattr(item, "fixturenames", ()) for item in session.items):
+        POSTGRES.start()
+
+
+def pytest_sessionfinish() -> None:
+    """End what was started, also when the run was interrupted."""
+    POSTGRES.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The last thing told is what was not tried."""
+    if untried := services.untried():
+        terminalreporter.section("not tried")
+        for service in untried:
+            terminalreporter.line(f"{service.what}: {service.reason}. {service.remedy}")
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """asyncio with its debug checks: a coroutine that was never awaited or a callback that blocks is told."""
     return "asyncio", {"debug": True}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time stands still until the test advances it."""
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Files whose right answers are known."""
+    return services.reference_data()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> services.Running:
+    """One PostgreSQL for the run."""
+    return POSTGRES.require()
+
+
+@pytest.fixture(scope="session")
+async def databases(postgres: services.Running, anyio_backend: object) -> AsyncIterator[Databases]:
+    """Makes databases on it."""
+    async with databases_on(postgres.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """A migrated database for this test alone."""
+    async with databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(databases: Databases) -> AsyncIterator[str]:
+    """The same, without any schema."""
+    async with databases.fresh(migrated=False) as url:
+        yield url
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[PostgresDb]:
+    """An open pool on `database_url`."""
+    async with opened(PostgresDb(database_url, limits=LIMITS)) as made:
+        yield made

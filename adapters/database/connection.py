@@ -1,0 +1,174 @@
+"""One connection: its statements, transactions and notifications, with the errors of the port."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from adapters.database import copying
+from adapters.database.copying import affected
+from adapters.database.translation import DRIVER_ERRORS, translated
+from contracts.errors import LeaseLost, Permanent
+from contracts.metrics import DB_QUERY_DURATION
+from contracts.ports.database import CopyFormat, Guard, Row
+from contracts.ports.metrics import Metrics
+
+if TYPE_CHECKING:
+    from adapters.database.copying import RawConnection
+
+T = TypeVar("T")
+
+SET_NAME = "select set_config('application_name', $1, true)"
+UNDO_TIMEOUT_S = 5.0
+"""A connection that can't roll back for this long is thrown away, which rolls back as well."""
+
+
+class Connection:
+    """Implements `Tx` (inside `transaction()`) and `Queries`; not for two concurrent callers."""
+
+    def __init__(
+        self,
+        raw: RawConnection,
+        *,
+        where: str,
+        timeout_s: float,
+        copy_timeout_s: float,
+        metrics: Metrics | None,
+    ) -> None:
+        self.raw = raw
+        self._where = where
+        self._timeout_s = timeout_s
+        self._copy_timeout_s = copy_timeout_s
+        self._metrics = metrics
+        self._savepoints = itertools.count(1)
+
+    async def fetch(self, sql: str, *args: Any) -> list[Row]:
+        records = await self._run("fetch", self.raw.fetch(sql, *args, timeout=self._timeout_s))
+        return [dict(record) for record in records]
+
+    async def fetch_one(self, sql: str, *args: Any) -> Row | None:
+        record = await self._run("fetch", self.raw.fetchrow(sql, *args, timeout=self._timeout_s))
+        return None if record is None else dict(record)
+
+    async def fetch_value(self, sql: str, *args: Any) -> Any:
+        return await self._run("fetch", self.raw.fetchval(sql, *args, timeout=self._timeout_s))
+
+    async def execute(self, sql: str, *args: Any) -> int:
+        return affected(await self._run("execute", self.raw.execute(sql, *args, timeout=self._timeout_s)))
+
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        await self._run("execute", self.raw.executemany(sql, rows, timeout=self._timeout_s))
+
+    async def bulk_insert(self, table: str, rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> int:
+        return await self._timed(
+            "copy",
+            copying.copy_rows(
+                self.raw, table, rows, columns=columns, timeout_s=self._copy_timeout_s, where=self._where
+            ),
+        )
+
+    async def copy_in(
+        self,
+        table: str,
+        source: AsyncIterable[bytes],
+        *,
+        columns: Sequence[str],
+        format: CopyFormat = "binary",
+        freeze: bool = False,
+    ) -> int:
+        return await self._timed(
+            "copy",
+            copying.copy_stream(
+                self.raw,
+                table,
+                source,
+                columns=columns,
+                format=format,
+                freeze=freeze,
+                timeout_s=self._copy_timeout_s,
+                where=self._where,
+            ),
+        )
+
+    @asynccontextmanager
+    async def transaction(self, *, name: str | None = None, guard: Guard | None = None) -> AsyncIterator[Connection]:
+        """Commits at the end of its block, rolls back when that raises or is cancelled.
+
+        `name` becomes the application's name for this transaction; `guard` runs last before the commit.
+        """
+        try:
+            await self._run("begin", self.raw.execute("begin", timeout=self._timeout_s))
+            if name is not None:
+                await self.fetch_value(SET_NAME, name)
+            yield self
+            if guard is not None and await self.fetch_one(guard.sql, *guard.args) is None:
+                raise LeaseLost("another worker owns this work now: its fence has moved on, so nothing was committed")
+            status = await self._run("commit", self.raw.execute("commit", timeout=self._timeout_s))
+        except BaseException:
+            await self._undo("rollback")
+            raise
+        if status == "ROLLBACK":
+            raise Permanent(
+                "nothing was committed: a statement of this transaction had failed and its error was caught; "
+                "put what may fail in a savepoint()"
+            )
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What its block did is undone when it raises; the transaction goes on."""
+        name = f"millrace_{next(self._savepoints)}"
+        await self._run("begin", self.raw.execute(f"savepoint {name}", timeout=self._timeout_s))
+        try:
+            yield
+        except BaseException:
+            await self._undo(f"rollback to savepoint {name}; release savepoint {name}")
+            raise
+        await self._run("commit", self.raw.execute(f"release savepoint {name}", timeout=self._timeout_s))
+
+    async def listen(self, channel: str, callback: Callable[[str], None]) -> None:
+        """`callback` gets the payload of each notification, on the event loop; ends with the connection."""
+        await self._run("execute", self.raw.add_listener(channel, lambda *came: callback(came[3])))
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """`callback` is called once, on the event loop, when the connection ends for whatever reason."""
+        self.raw.add_termination_listener(lambda _: callback())
+
+    @property
+    def lost(self) -> bool:
+        return self.raw.is_closed()
+
+    async def _run(self, operation: str, call: Awaitable[T]) -> T:
+        try:
+            return await self._timed(operation, call)
+        except DRIVER_ERRORS as error:
+            raise translated(error, where=self._where, closed=self.raw.is_closed()) from error
+
+    async def _timed(self, operation: str, call: Awaitable[T]) -> T:
+        if self._metrics is None:
+            return await call
+        started = time.perf_counter()
+        try:
+            return await call
+        finally:
+            took_ms = (time.perf_counter() - started) * 1000
+            self._metrics.observe(DB_QUERY_DURATION, took_ms, operation=operation)
+
+    async def _undo(self, sql: str) -> None:
+        """Never leaves half a transaction open, whatever happens: what can't be undone is disconnected."""
+        if self.raw.is_closed():
+            return
+        undone = False
+        try:
+            with anyio.move_on_after(UNDO_TIMEOUT_S, shield=True):
+                await self.raw.execute(sql)
+                undone = True
+        except DRIVER_ERRORS:
+            undone = False  # the error that led here says more
+        finally:
+            if not undone:
+                self.raw.terminate()

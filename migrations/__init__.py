@@ -1,0 +1,1 @@
+"""The schema of `millrace`: numbered SQL, up and down, and what runs it."""
