@@ -53,7 +53,7 @@ class MillraceApp(FastStream):
 
 def refuse(error: Faults) -> NoReturn:
     """Say what is wrong, without a traceback, and end."""
-    print(error, file=sys.stderr)
+    sys.stderr.write(f"{error}\n")
     raise SystemExit(exits.WRONG)
 
 

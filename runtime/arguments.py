@@ -23,7 +23,7 @@ def from_mapping(contract: type[T], given: Mapping[str, Any], *, strict: bool = 
 
 
 def faults_of(contract: type[msgspec.Struct], given: Any, *, strict: bool = True) -> list[str]:
-    """Every fault, a line each: what came, what is allowed. msgspec stops at the first, so each field is tried alone."""
+    """Every fault, a line each: what came, what is allowed. msgspec stops at the first: each is tried alone."""
     if not isinstance(given, Mapping):
         return [f"expected a JSON object with the fields of {contract.__name__}, got {_kind(given)}"]
     fields = {field.encode_name: field for field in msgspec.structs.fields(contract)}

@@ -69,7 +69,10 @@ class Needs:
     @property
     def adapters(self) -> set[str]:
         """The names of the process's adapters that must be there."""
-        return {*self.per_process.values(), *(_BACKED_BY[name] for name in self.per_work.values() if name in _BACKED_BY)}
+        return {
+            *self.per_process.values(),
+            *(_BACKED_BY[name] for name in self.per_work.values() if name in _BACKED_BY),
+        }
 
 
 def needs_of(module: Module, route: Route) -> Needs:

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from contracts import metrics as metric
 from contracts import outcome
 from contracts.errors import Undecodable
 from contracts.module import Module, Route
-from contracts.ports import Clock
+from contracts.ports import Clock, Metrics
 from runtime import arguments
 from runtime.policy import retry as policy
 
@@ -38,7 +39,9 @@ class Mounted:
         try:
             message: msgspec.Struct = self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Undecodable(f"{self.route.address} takes {self.route.contract.__name__}: {self._why(body, error)}") from None
+            raise Undecodable(
+                f"{self.route.address} takes {self.route.contract.__name__}: {self._why(body, error)}"
+            ) from None
         return message
 
     def call(self, message: Any, scope: Scope) -> Awaitable[Any]:
@@ -62,6 +65,7 @@ class Work(msgspec.Struct, kw_only=True):
     attempt: int
     scope: Scope
     clock: Clock
+    metrics: Metrics
     about: Callable[[], AbstractContextManager[object]]
     admit: Callable[[], outcome.Outcome | None]
     settle: Callable[[outcome.Outcome], Awaitable[None]]
@@ -80,7 +84,8 @@ async def _attempt(work: Work) -> outcome.Outcome:
     try:
         message = work.decode()
         async with work.clock.timeout(work.mounted.route.timeout_s):
-            return outcome.Done(await work.mounted.call(message, work.scope))
+            with work.metrics.timer(metric.PROCESSING_DURATION, address=work.mounted.route.address):
+                return outcome.Done(await work.mounted.call(message, work.scope))
     except BaseException as error:
         # The one place that judges. A cancellation ends here on purpose: what it means is an outcome too.
         became = _judge(work, error)

@@ -132,18 +132,19 @@ class Supervisor:
 
     async def _all_finished(self, work: list[InFlight], until: float) -> bool:
         """Whether everything ended before `until`, and before someone asked to cut at once."""
-        finished = asyncio.gather(*(kind.finished() for kind in work))
-        cut = asyncio.ensure_future(self._cut_now.wait())
-        try:
-            async with self._clock.timeout(max(0.0, until - self._clock.monotonic())):
-                await asyncio.wait([finished, cut], return_when=asyncio.FIRST_COMPLETED)
-            return finished.done()
-        except TimeoutError:
-            return False
-        finally:
-            for waiter in (finished, cut):
+        async with asyncio.TaskGroup() as group:
+            cut = group.create_task(self._cut_now.wait())
+            ends = [group.create_task(kind.finished()) for kind in work]
+            all_ended = group.create_task(_all(ends))
+            try:
+                async with self._clock.timeout(max(0.0, until - self._clock.monotonic())):
+                    await asyncio.wait([all_ended, cut], return_when=asyncio.FIRST_COMPLETED)
+            except TimeoutError:
+                pass
+            finished = all_ended.done()
+            for waiter in (cut, all_ended, *ends):
                 waiter.cancel()
-            await asyncio.gather(finished, cut, return_exceptions=True)
+        return finished
 
     async def _step(self, step: Step, deadline: float) -> None:
         name, act = step
@@ -152,9 +153,14 @@ class Supervisor:
                 await act()
         except TimeoutError:
             self._fault(f"{name}: did not end by the deadline")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is reported, and the steps after it still run
             self._fault(f"{name}: {error!r}")
 
     def _fault(self, fault: str) -> None:
         self._faults.append(fault)
         self._log.error("drain step failed", fault=fault)
+
+
+async def _all(ends: list[asyncio.Task[None]]) -> None:
+    for end in ends:
+        await end

@@ -7,14 +7,15 @@ reverse. What an unbuilt adapter would need is said at start, with every other f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contracts.errors import Faults
 from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
 
 if TYPE_CHECKING:
+    from adapters.database.postgres import PostgresDb
     from runtime.settings import Settings
 
 TO_COME: Mapping[tuple[str, str], str] = {
@@ -55,9 +56,9 @@ class Adapters:
 
     @cached_property
     def log(self) -> Log:
-        from adapters.log import make_log
+        from adapters.log.structured import make_log
 
-        return make_log(self.settings.log, level=self.settings.log_level)
+        return make_log(clock=self.clock, format=self.settings.log, level=self.settings.log_level)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -107,21 +108,28 @@ class Adapters:
 
     @cached_property
     def ledger(self) -> Ledger:
-        from adapters.ledger.postgres import PostgresLedger
+        from adapters.ledger.postgres.ledger import PostgresLedger
 
         return PostgresLedger(self._postgres)
 
     @cached_property
     def bus(self) -> Bus:
-        from adapters.bus.memory import MemoryBus
+        from adapters.bus.memory.bus import MemoryBus
 
         return MemoryBus(self.clock)
 
     @cached_property
-    def _postgres(self) -> Any:
-        from adapters.database.postgres import PostgresDb
+    def _postgres(self) -> PostgresDb:
+        from adapters.database.embedded import EmbeddedServer
+        from adapters.database.postgres import Limits, PostgresDb
 
-        ...
+        limits = Limits(pool_size=self.settings.db_pool_max)
+        if self.settings.db == "memory":
+            return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics)
+        if self.settings.db_postgres_url is None:
+            server = EmbeddedServer(self.settings.millrace_home / "postgres")
+            return PostgresDb(server=server, limits=limits, metrics=self.metrics)
+        return PostgresDb(self.settings.db_postgres_url, limits=limits, metrics=self.metrics)
 
     async def open(self, name: str) -> None:
         """Connect one adapter; what it stands on is opened before it. Idempotent."""
@@ -152,12 +160,9 @@ async def check(adapters: Mapping[str, Checked], clock: Clock, *, timeout_s: flo
                 await adapter.check()
         except TimeoutError:
             fault = f"no answer within {timeout_s:g} s"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever kept it from answering is the answer
             fault = str(error)
         return (clock.monotonic() - began_at) * 1000, fault
 
     answers = await asyncio.gather(*map(one, adapters.values()))
     return dict(zip(adapters, answers, strict=True))
-
-
-_Maker = Callable[[], Any]

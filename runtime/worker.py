@@ -1,11 +1,10 @@
 """A worker: the modules of one process, mounted on the bus, with everything that serves them.
 
-    settings ─▶ adapters ─▶ routes mounted ─▶ start … stop ─▶ drain report
+settings ─▶ adapters ─▶ routes mounted ─▶ start … stop ─▶ drain report
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from runtime.policy.drain import Phase
 from runtime.settings import Settings
 from runtime.streams.consumer import StreamConsumer, Streams
 from runtime.supervisor import DrainReport, Step, Supervisor
+from runtime.tasks import Tasks
 from runtime.wiring import Adapters
 
 PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
@@ -59,7 +59,8 @@ class Worker:
         self.supervisor = Supervisor(
             timeout_s=settings.drain_timeout_s, clock=self.clock, log=self.log, metrics=self.metrics
         )
-        self.loops = Loops(self.clock, self.log, self._crashed)
+        self.tasks = Tasks()
+        self.loops = Loops(self.tasks, self.clock, self.log, self._crashed)
         self.mounted = self._mount_all()
         self._wire_jobs(only)
         self._wire_streams()
@@ -97,6 +98,7 @@ class Worker:
             lease=self.lease,
             settler=self.settler,
             make_scope=self._job_scope,
+            tasks=self.tasks,
             clock=self.clock,
             log=self.log,
             metrics=self.metrics,
@@ -114,7 +116,7 @@ class Worker:
         self.streams = Streams(self.adapters)
         for one in self.mounted.values():
             if isinstance(one.route, StreamRoute):
-                consumer = StreamConsumer(one, self.adapters)
+                consumer = StreamConsumer(one, self.adapters, self.tasks)
                 self.streams.add(consumer)
                 self.adapters.bus.mount(consumer, schema=descriptor.schema_of(one.route.contract))
 
@@ -151,13 +153,13 @@ class Worker:
     async def _migrate(self) -> None:
         from migrations import runner
 
-        pending = [one.label for one in await runner.status(self.adapters.db) if not one.applied_at]
+        pending = [one.name for one in await runner.status(self.adapters.db) if not one.applied_at]
         if not pending:
             return
         if not self.settings.auto_migrate:
             raise Faults("database", [f"migrations are pending: {', '.join(pending)}; run `millrace migrate up`"])
         for applied in await runner.up(self.adapters.db):
-            self.log.info("migrated", migration=applied.label)
+            self.log.info("migrated", migration=applied.name)
 
     async def _begin(self) -> None:
         for module in self.modules:
@@ -183,6 +185,7 @@ class Worker:
             ),
         )
         start("streams", self.streams.run)
+        start("uptime", self._uptime)
         await self.adapters.bus.start()
 
     async def stop(self) -> DrainReport:
@@ -219,6 +222,13 @@ class Worker:
         needs = injection.Needs(hook, where=module.name, message=False, job=False)
         names = {**needs.per_process, **needs.per_work}
         await hook(**{parameter: getattr(self.adapters, port) for parameter, port in names.items()})
+
+    async def _uptime(self) -> None:
+        began_at = self.clock.monotonic()
+        while True:
+            for module in self.modules:
+                self.metrics.set(metric.UPTIME, self.clock.monotonic() - began_at, module=module.name)
+            await self.clock.sleep(5.0)
 
     def _crashed(self, loop: str) -> None:
         self.supervisor.stop(f"loop {loop} crashed too often", failed=True)
@@ -257,17 +267,5 @@ def load(settings: Settings, *, only: Sequence[str] = ()) -> Worker:
 async def run_until_stopped(worker: Worker) -> DrainReport:
     """Start, wait until someone calls `worker.supervisor.stop`, drain."""
     await worker.start()
-    uptime = asyncio.create_task(_uptime(worker), name="uptime")
-    try:
-        await worker.supervisor.stopping.wait()
-    finally:
-        uptime.cancel()
+    await worker.supervisor.stopping.wait()
     return await worker.stop()
-
-
-async def _uptime(worker: Worker) -> None:
-    assert worker.ready_at is not None
-    while True:
-        for module in worker.modules:
-            worker.metrics.set(metric.UPTIME, worker.clock.monotonic() - worker.ready_at, module=module.name)
-        await worker.clock.sleep(5.0)

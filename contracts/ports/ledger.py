@@ -141,9 +141,9 @@ class Queue(Protocol):
         """
         ...
 
-    async def note(self, notes: Sequence[tuple[Claim, Progress]]) -> list[str]:
-        """Save progress; returns the ids of those among the claims whose cancellation was asked for, or whose
-        fence is lost."""
+    async def note(self, notes: Sequence[tuple[Claim, Progress | None]]) -> list[str]:
+        """Save progress (None: nothing new, only ask); returns the ids of those among the claims whose cancellation
+        was asked for, or whose fence is lost."""
         ...
 
     async def checkpoint(self, claim: Claim, state: bytes, *, tx: Tx | None = None) -> None:

@@ -1,1 +1,1 @@
-"""The command line: `millrace`. Each command is a function with its options as parameters; `main` puts them together."""
+"""The command line: `millrace`. Each command is a function its options are parameters; `main` puts them together."""

@@ -8,6 +8,7 @@ from runtime.cli import config, doctor, jobs, migrate, modules, publish
 
 
 def add(app: typer.Typer) -> None:
+    """Add every built-in command."""
     publish.add(app)
     jobs.add(app)
     modules.add(app)

@@ -8,6 +8,7 @@ from runtime.cli.options import Invocation, command
 
 
 def add(app: typer.Typer) -> None:
+    """Add `config show` and `config check`."""
     group = typer.Typer(help="Show and check the settings.", no_args_is_help=True)
     app.add_typer(group, name="config")
     command(group, "show", examples="millrace config show --env staging")(show)

@@ -15,6 +15,7 @@ ADAPTERS = ("db", "ledger", "files", "cache", "secrets", "bus")
 
 
 def add(app: typer.Typer) -> None:
+    """Add `doctor`."""
     command(app, "doctor", examples="millrace doctor")(doctor)
 
 
@@ -30,8 +31,7 @@ def doctor(invocation: Invocation) -> int | None:
         rows.append({"part": "modules", "state": "ok", "ms": 0.0, "detail": ", ".join(one.name for one in modules)})
         adapters = wiring.Adapters(settings)
         try:
-            for name in ADAPTERS:
-                rows.append(await _opened(adapters, name))
+            rows.extend([await _opened(adapters, name) for name in ADAPTERS])
             checks = await wiring.check(adapters.opened, adapters.clock, timeout_s=CHECK_TIMEOUT_S)
         finally:
             await adapters.close()

@@ -22,6 +22,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or a beg
 
 
 def add(app: typer.Typer) -> None:
+    """Add `jobs list`, `show`, `wait`, `cancel` and `retry`."""
     group = typer.Typer(help="List, watch, cancel and retry jobs.", no_args_is_help=True)
     app.add_typer(group, name="jobs")
     command(group, "list", examples="millrace jobs list --state failed --limit 20")(list_)
@@ -44,8 +45,8 @@ def list_(
     wanted = JobFilter(states=tuple(JobState(one) for one in state or ()), address=address, limit=limit)
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as ledger:
-            rows = await ledger.desk.list(wanted)
+        async with the_ledger(invocation.settings()) as adapters:
+            rows = await adapters.ledger.desk.list(wanted)
         invocation.output.rows(rows, columns=() if invocation.output.as_json else COLUMNS)
 
     return run_async(act)
@@ -55,8 +56,8 @@ def show(invocation: Invocation, job_id: JobId) -> int | None:
     """Show one job: its command, progress, checkpoint, result and error."""
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as ledger:
-            invocation.output.value(await found(ledger, job_id))
+        async with the_ledger(invocation.settings()) as adapters:
+            invocation.output.value(await found(adapters.ledger, job_id))
 
     return run_async(act)
 
@@ -67,16 +68,15 @@ def wait(
     timeout_s: Annotated[float, typer.Option(min=0, help="Give up after this long.")] = 3600.0,
 ) -> int | None:
     """Wait until a job has ended; exit code 0 only when it is done."""
-    import asyncio
 
     async def act() -> int:
-        async with the_ledger(invocation.settings()) as ledger:
-            row = await found(ledger, job_id)
+        async with the_ledger(invocation.settings()) as adapters:
+            row = await found(adapters.ledger, job_id)
             try:
-                async with asyncio.timeout(timeout_s):
+                async with adapters.clock.timeout(timeout_s):
                     while row.state not in FINAL:
-                        await asyncio.sleep(POLL_S)
-                        row = await found(ledger, row.id)
+                        await adapters.clock.sleep(POLL_S)
+                        row = await found(adapters.ledger, row.id)
             except TimeoutError:
                 invocation.output.error(f"job {row.id} is still {row.state.value} after {timeout_s:g} s")
                 return exits.FAILED
@@ -90,9 +90,9 @@ def cancel(invocation: Invocation, job_id: JobId) -> int | None:
     """Cancel a job: at once when it waits; a running one is asked to stop."""
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as ledger:
-            row = await found(ledger, job_id)
-            state = await ledger.desk.cancel(row.id)
+        async with the_ledger(invocation.settings()) as adapters:
+            row = await found(adapters.ledger, job_id)
+            state = await adapters.ledger.desk.cancel(row.id)
         said = "was asked to stop" if state is JobState.RUNNING else "is cancelled"
         _say(invocation, row, said, state)
 
@@ -103,9 +103,9 @@ def retry(invocation: Invocation, job_id: JobId) -> int | None:
     """Queue a failed or cancelled job again, from its checkpoint."""
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as ledger:
-            row = await found(ledger, job_id)
-            await ledger.desk.retry(row.id)
+        async with the_ledger(invocation.settings()) as adapters:
+            row = await found(adapters.ledger, job_id)
+            await adapters.ledger.desk.retry(row.id)
         _say(invocation, row, "is queued again", JobState.QUEUED)
 
     return run_async(act)
@@ -128,5 +128,3 @@ def _say(invocation: Invocation, row: JobRow, said: str, state: JobState) -> Non
         invocation.output.value({"id": row.id, "state": state.value})
     else:
         invocation.output.stdout.print(f"job {row.id} {said}")
-
-

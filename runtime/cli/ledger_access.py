@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from contracts.errors import Faults
-from contracts.ports import Ledger
 from runtime.settings import Settings
 from runtime.wiring import Adapters
 
@@ -24,8 +23,8 @@ async def opened(settings: Settings, *names: str) -> AsyncIterator[Adapters]:
 
 
 @asynccontextmanager
-async def the_ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger; raises `Faults` when it has no tables yet."""
+async def the_ledger(settings: Settings) -> AsyncIterator[Adapters]:
+    """The adapters with the ledger open; raises `Faults` when it has no tables yet."""
     from migrations import runner
 
     async with opened(settings, "db") as adapters:
@@ -34,4 +33,4 @@ async def the_ledger(settings: Settings) -> AsyncIterator[Ledger]:
                 raise Faults("database", ["migrations are pending; run `millrace migrate up`"])
             await runner.up(adapters.db)
         await adapters.open("ledger")
-        yield adapters.ledger
+        yield adapters

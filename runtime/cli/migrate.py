@@ -11,6 +11,7 @@ from runtime.cli.options import Invocation, command, run_async
 
 
 def add(app: typer.Typer) -> None:
+    """Add `migrate up`, `down`, `status` and `new`."""
     group = typer.Typer(help="Bring the database's schema up or down.", no_args_is_help=True)
     app.add_typer(group, name="migrate")
     command(group, "up", examples="millrace migrate up")(up)

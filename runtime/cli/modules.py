@@ -10,6 +10,7 @@ from runtime.cli.options import Invocation, command
 
 
 def add(app: typer.Typer) -> None:
+    """Add `modules list` and `show`."""
     group = typer.Typer(help="What there is to run, and what each promises.", no_args_is_help=True)
     app.add_typer(group, name="modules")
     command(group, "list", examples="millrace modules list")(list_)

@@ -75,7 +75,7 @@ def _lines(examples: str) -> str:
 def _with_globals(function: Callable[..., Any]) -> Callable[..., None]:
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function, include_extras=True)
-    first, *own = signature.parameters.values()
+    _, *own = signature.parameters.values()
     parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own] + _globals()
 
     @functools.wraps(function)
@@ -92,7 +92,9 @@ def _with_globals(function: Callable[..., Any]) -> Callable[..., None]:
 
 def _globals() -> list[inspect.Parameter]:
     made = [
-        _parameter(name, Annotated[str | None, typer.Option(help=f"{text} [dim]\\[{key}][/dim]", rich_help_panel=_PANEL)])
+        _parameter(
+            name, Annotated[str | None, typer.Option(help=f"{text} [dim]\\[{key}][/dim]", rich_help_panel=_PANEL)]
+        )
         for name, (key, text) in _CHOICES.items()
     ]
     migrate = typer.Option(
@@ -136,7 +138,7 @@ def _guarded(act: Callable[[], int | None], output: Output) -> int:
     except (OSError, UnicodeError) as error:
         output.error(str(error))
         return exits.FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a user never sees a bare traceback
         output.error(f"this is a fault of Millrace: {error!r}; its traceback is in {_keep_traceback()}")
         return exits.FAILED
 
@@ -188,7 +190,9 @@ def contract_command(
 
     parameters = [inspect.Parameter("invocation", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Invocation)]
     if positional:
-        argument = typer.Argument(metavar=f"[{positional.upper()}]", help=f"The same as --{positional.replace('_', '-')}.", show_default=False)
+        argument = typer.Argument(
+            metavar=f"[{positional.upper()}]", help=f"The same as --{positional.replace('_', '-')}.", show_default=False
+        )
         parameters.append(_parameter("_bare", Annotated[str | None, argument]))
     parameters.extend(_option_of(field) for field in fields.values())
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -225,4 +229,3 @@ def _is_bool(type_: Any) -> bool:
     if isinstance(type_, types.UnionType):
         return bool in typing.get_args(type_)
     return type_ is bool
-

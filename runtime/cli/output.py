@@ -43,7 +43,10 @@ class Output:
 
     def faults(self, error: Faults | BadInput) -> None:
         if self.as_json:
-            print(msgspec.json.encode({"error": "wrong arguments or settings", "faults": error.faults}).decode(), file=sys.stderr)
+            print(
+                msgspec.json.encode({"error": "wrong arguments or settings", "faults": error.faults}).decode(),
+                file=sys.stderr,
+            )
             return
         subject = error.subject if isinstance(error, Faults) else "arguments"
         self.stderr.print(f"millrace: {subject}: nothing was started, because", style="red", markup=False)

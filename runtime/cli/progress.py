@@ -14,6 +14,8 @@ LINE_EVERY = 20
 
 
 class ProgressBar:
+    """Shown as long as its block lasts."""
+
     def __init__(self, output: Output, title: str) -> None:
         self._output = output
         self._title = title
@@ -54,7 +56,10 @@ class ProgressBar:
             )
         elif self._looks % LINE_EVERY == 0:
             share = f" of {progress.total_bytes:,}" if progress.total_bytes else ""
-            print(f"{self._title}: {progress.rows:,} rows, {progress.bytes:,}{share} bytes {progress.message}", file=sys.stderr)
+            print(
+                f"{self._title}: {progress.rows:,} rows, {progress.bytes:,}{share} bytes {progress.message}",
+                file=sys.stderr,
+            )
         self._looks += 1
 
     def __exit__(

@@ -17,6 +17,7 @@ from runtime.cli.options import Invocation, command, run_async
 
 
 def add(app: typer.Typer) -> None:
+    """Add `publish`."""
     command(
         app,
         "publish",
@@ -33,7 +34,9 @@ def publish(
     key: Annotated[str | None, typer.Option(help="Messages with one key keep their order.")] = None,
     priority: Annotated[int, typer.Option(help="For jobs: higher goes first.")] = 0,
     delay_s: Annotated[float, typer.Option(min=0, help="Not before this many seconds from now.")] = 0.0,
-    message_id: Annotated[str | None, typer.Option("--id", help="The message's id: sending it twice is harmless.")] = None,
+    message_id: Annotated[
+        str | None, typer.Option("--id", help="The message's id: sending it twice is harmless.")
+    ] = None,
     correlation_id: Annotated[str | None, typer.Option(help="Carried to every log line.")] = None,
 ) -> int | None:
     """Publish a message; a command is recorded in the ledger, any other message goes to a running worker."""
@@ -67,12 +70,14 @@ def publish(
 async def _send(invocation: Invocation, route: Route, envelope: Envelope) -> dict[str, Any]:
     from runtime.jobs.intake import new_job
 
-    async with the_ledger(invocation.settings()) as ledger:
-        workers = await ledger.leases.workers()
+    async with the_ledger(invocation.settings()) as adapters:
+        workers = await adapters.ledger.leases.workers()
         if not isinstance(route, JobRoute):
-            raise Unavailable(envelope.address, "streams on the memory bus live in a worker's process; post it to its HTTP")
+            raise Unavailable(
+                envelope.address, "streams on the memory bus live in a worker's process; post it to its HTTP"
+            )
         command = msgspec.json.decode(envelope.body, type=route.contract)
-        [recorded] = await ledger.queue.record([new_job(route, command, envelope)])
+        [recorded] = await adapters.ledger.queue.record([new_job(route, command, envelope)])
         if not workers:
             invocation.output.note("no worker is running: the job waits until one is started")
         return {"job_id": recorded.id, "address": envelope.address, "became": recorded.became}

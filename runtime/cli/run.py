@@ -87,7 +87,9 @@ async def _run_job(
         worker.supervisor.stop("the job has ended")
         report = await worker.stop()
     if row.state not in FINAL:
-        invocation.output.error(f"job {row.id} was cut short and handed back; a worker goes on with it, or: millrace jobs show {row.id[:13]}")
+        invocation.output.error(
+            f"job {row.id} was cut short and handed back: the next worker goes on with it; see `millrace jobs show`"
+        )
         return exits.CUT
     return _tell(invocation, row) if report.clean or row.state is not JobState.DONE else exits.CUT
 
@@ -114,9 +116,10 @@ async def _follow(worker: Worker, invocation: Invocation, job_id: str, route: Jo
 
 async def _either(task: asyncio.Task[Any] | None, stopping: asyncio.Event, timeout_s: float) -> None:
     """Returns when the run ended, the process is to stop, or it is time to look again."""
-    waits = [asyncio.ensure_future(stopping.wait()), *([task] if task else [])]
-    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    waits[0].cancel()
+    async with asyncio.TaskGroup() as group:
+        stop = group.create_task(stopping.wait())
+        await asyncio.wait([stop, *([task] if task else [])], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
 
 
 def _tell(invocation: Invocation, row: JobRow) -> int:
@@ -124,7 +127,9 @@ def _tell(invocation: Invocation, row: JobRow) -> int:
     if output.as_json:
         output.value(row)
     elif row.state is JobState.DONE:
-        output.value(row.result if isinstance(row.result, dict) else {"result": row.result}, title=f"job {row.id} is done")
+        output.value(
+            row.result if isinstance(row.result, dict) else {"result": row.result}, title=f"job {row.id} is done"
+        )
     else:
         output.error(f"job {row.id} {row.state.value} at attempt {row.attempt}: {row.error or 'no reason given'}")
     return exits.DONE if row.state in (JobState.DONE, JobState.SKIPPED) else exits.FAILED

@@ -1,4 +1,4 @@
 """Jobs: commands are recorded in the ledger, claimed, run under a lease, and settled.
 
-    bus ─▶ intake ─▶ ledger ─▶ dispatcher ─▶ pipeline ─▶ settler ─▶ ledger
+bus ─▶ intake ─▶ ledger ─▶ dispatcher ─▶ pipeline ─▶ settler ─▶ ledger
 """

@@ -13,16 +13,17 @@ import msgspec
 from contracts import metrics as metric
 from contracts import outcome
 from contracts.job import Claim
+from contracts.logging_context import work
 from contracts.module import JobRoute
 from contracts.ports import Clock, Log, Metrics
 from contracts.ports.ledger import Ledger, Settlement
-from contracts.logging_context import work
 from runtime.jobs.handle import JobHandle
 from runtime.jobs.lease import Lease
 from runtime.jobs.settler import Settler
 from runtime.pipeline import Mounted, Scope, Work, carry
 from runtime.policy.retry import Cut
 from runtime.supervisor import Fate
+from runtime.tasks import Tasks
 
 POLL_S = 5.0
 NOTE_EVERY_S = 0.5
@@ -48,6 +49,7 @@ class Dispatcher:
         lease: Lease,
         settler: Settler,
         make_scope: Callable[[Mounted, JobHandle], Scope],
+        tasks: Tasks,
         clock: Clock,
         log: Log,
         metrics: Metrics,
@@ -58,6 +60,7 @@ class Dispatcher:
         self._lease = lease
         self._settler = settler
         self._make_scope = make_scope
+        self._tasks = tasks
         self._clock = clock
         self._log = log
         self._metrics = metrics
@@ -67,6 +70,7 @@ class Dispatcher:
         self._more.set()
         self._backlog = True
         self._taking = True
+        self._ask_all = False
         self.runs: dict[str, Run] = {}
         self._drained = asyncio.Event()
         self._drained.set()
@@ -122,7 +126,7 @@ class Dispatcher:
         """The loop that hears of new work and of cancellations."""
         async for _ in self._ledger.queue.wakeups():
             self.left_queued()
-            await self._note(self.runs.values())
+            self._ask_all = True
 
     async def poll(self) -> None:
         """The fallback loop: delayed jobs come due, and no lost notification may strand a job."""
@@ -132,10 +136,13 @@ class Dispatcher:
             self.left_queued()
 
     async def note(self) -> None:
-        """The loop that saves progress, and hears of cancellations with it."""
+        """The loop that saves progress, hears of cancellations with it, and says how busy this worker is."""
         while True:
             await self._clock.sleep(NOTE_EVERY_S)
-            await self._note([run for run in self.runs.values() if run.handle.unsaved])
+            ask_all, self._ask_all = self._ask_all, False
+            for address, busy in self._busy.items():
+                self._metrics.set(metric.JOBS_IN_FLIGHT, busy, address=address)
+            await self._note([run for run in self.runs.values() if not run.ended and (ask_all or run.handle.unsaved)])
 
     def stop_taking(self) -> None:
         """No further claims; what runs goes on."""
@@ -192,6 +199,7 @@ class Dispatcher:
                 attempt=claim.attempt,
                 scope=scope,
                 clock=self._clock,
+                metrics=self._metrics,
                 about=partial(_about, mounted, claim),
                 admit=lambda: None,
                 settle=partial(self._settle, handle),
@@ -201,7 +209,7 @@ class Dispatcher:
         self._busy[claim.address] += 1
         self.runs[claim.id] = run
         self._drained.clear()
-        run.task = asyncio.create_task(carry(run.work), name=f"job {claim.id}")
+        run.task = self._tasks.start(carry(run.work), name=f"job {claim.id}")
         run.task.add_done_callback(partial(self._ended, run))
 
     async def _settle(self, handle: JobHandle, became: outcome.Outcome) -> None:
@@ -211,7 +219,9 @@ class Dispatcher:
             try:
                 result = msgspec.json.encode(became.result)
             except (TypeError, ValueError, msgspec.MsgspecError) as error:
-                became = outcome.Dead(reason="the result can't be kept", error=f"{error}; return a Struct or plain data")
+                became = outcome.Dead(
+                    reason="the result can't be kept", error=f"{error}; return a Struct or plain data"
+                )
         run.ended = became
         self._log_end(handle, became)
         settlement = Settlement(claim=handle.claim, outcome=became, result=result, progress=handle.latest)
@@ -238,10 +248,11 @@ class Dispatcher:
         if not noted:
             return
         for job_id in await self._ledger.queue.note(noted):
-            if run := self.runs.get(job_id):
+            asked = self.runs.get(job_id)
+            if asked and not asked.ended:
                 self._log.info("the job is asked to stop", job=job_id)
-                run.handle.ask_to_stop("cancelled")
-                self._cut(run, "cancelled")
+                asked.handle.ask_to_stop("cancelled")
+                self._cut(asked, "cancelled")
 
     def _log_end(self, handle: JobHandle, became: outcome.Outcome) -> None:
         address = handle.claim.address
@@ -252,7 +263,13 @@ class Dispatcher:
                 self._log.debug("job done", address=address)
             case outcome.Retry(after_s=after_s, error=error):
                 self._metrics.add(metric.RETRIES, address=address)
-                self._log.warn("job will be tried again", address=address, attempt=handle.attempt, after_s=round(after_s, 1), error=error)
+                self._log.warn(
+                    "job will be tried again",
+                    address=address,
+                    attempt=handle.attempt,
+                    after_s=round(after_s, 1),
+                    error=error,
+                )
             case outcome.Dead(reason=reason, error=error):
                 self._log.error("job failed", address=address, attempt=handle.attempt, reason=reason, error=error)
             case outcome.Cancelled(reason=reason) | outcome.Release(reason=reason):

@@ -14,6 +14,8 @@ COUNT_EVERY_S = 15.0
 
 
 class Housekeeping:
+    """Three loops; every worker runs them, and several at once do no harm."""
+
     def __init__(self, ledger: Ledger, clock: Clock, log: Log, metrics: Metrics) -> None:
         self._ledger = ledger
         self._clock = clock

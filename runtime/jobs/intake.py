@@ -74,7 +74,9 @@ class Intake:
                 await self._record(batch)
             except Unavailable as error:
                 failures += 1
-                self._log.warn("the ledger does not take commands; they wait", waiting=len(self._buffer), error=str(error))
+                self._log.warn(
+                    "the ledger does not take commands; they wait", waiting=len(self._buffer), error=str(error)
+                )
                 await self._clock.sleep(min(RETRY_MAX_S, 0.1 * 2.0**failures))
                 continue
             failures = 0

@@ -32,9 +32,7 @@ class Lease:
 
     async def join(self, *, http: str = "") -> None:
         """Take a lease under a fresh id: what an earlier one claimed can't be mistaken for ours."""
-        self._worker = msgspec.structs.replace(
-            self._worker, id=self._clock.new_id(), http=http or self._worker.http
-        )
+        self._worker = msgspec.structs.replace(self._worker, id=self._clock.new_id(), http=http or self._worker.http)
         sent_at = self._clock.monotonic()
         await self._leases.join(self._worker, lease_s=self._lease_s)
         self._keeper = LeaseKeeper(self._lease_s, sent_at)

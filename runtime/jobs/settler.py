@@ -40,7 +40,9 @@ class Settler:
                 accepted = await self._queue.settle([settlement for settlement, _ in batch])
             except Unavailable as error:
                 failures += 1
-                self._log.warn("the ledger does not take settlements; they are kept", waiting=len(self._waiting), error=str(error))
+                self._log.warn(
+                    "the ledger does not take settlements; they are kept", waiting=len(self._waiting), error=str(error)
+                )
                 await self._clock.sleep(min(RETRY_MAX_S, 0.1 * 2.0**failures))
                 continue
             failures = 0

@@ -13,6 +13,8 @@ Item = TypeVar("Item")
 
 
 class Lanes(Generic[Item]):
+    """Holds what waits and what runs; `width` bounds the latter."""
+
     def __init__(self, width: int) -> None:
         self._width = width
         self._ready: deque[tuple[str | None, Item]] = deque()

@@ -27,7 +27,9 @@ def backoff_s(retry: Retry, attempt: int, random: float) -> float:
     return ceiling * (0.1 + 0.9 * random)
 
 
-def judge(error: BaseException, *, retry: Retry, attempt: int, random: float, cut: Cut | None = None) -> outcome.Outcome:
+def judge(
+    error: BaseException, *, retry: Retry, attempt: int, random: float, cut: Cut | None = None
+) -> outcome.Outcome:
     """The outcome of attempt number `attempt` (from 1) that ended with `error`."""
     if cut is not None:
         return _judge_cut(cut)

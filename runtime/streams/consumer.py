@@ -21,6 +21,7 @@ from runtime.policy.retry import Cut
 from runtime.streams.partition import OwnedPartition
 from runtime.streams.scope import StreamScope
 from runtime.supervisor import Fate
+from runtime.tasks import Tasks
 from runtime.wiring import Adapters
 
 COMMIT_EVERY_S = 0.25
@@ -47,7 +48,7 @@ class Passage:
 class StreamConsumer:
     """Implements `contracts.ports.Consumer` for a stream route."""
 
-    def __init__(self, mounted: Mounted, adapters: Adapters) -> None:
+    def __init__(self, mounted: Mounted, adapters: Adapters, tasks: Tasks) -> None:
         assert isinstance(mounted.route, StreamRoute)
         self.mounted = mounted
         self.route: StreamRoute = mounted.route
@@ -58,6 +59,7 @@ class StreamConsumer:
         self.idle.set()
         self._adapters = adapters
         self._clock = adapters.clock
+        self._tasks = tasks
         self._stopping = False
         self._lanes: Lanes[Passage] = Lanes(self.route.lanes)
         self._gathering: dict[OwnedPartition, list[Delivery]] = {}
@@ -107,6 +109,8 @@ class StreamConsumer:
             self._cut(passage)
 
     async def commit(self) -> None:
+        """Commit every watermark that moved."""
+        self._adapters.metrics.set(metric.LANE_DEPTH, self._lanes.waiting, address=self.route.address)
         for owned in tuple(self.owned.values()):
             await owned.commit()
 
@@ -145,7 +149,7 @@ class StreamConsumer:
             key, passage = taken
             self.passages.add(passage)
             self.idle.clear()
-            passage.task = asyncio.create_task(self._pass(passage), name=f"{self.route.address} {passage.id}")
+            passage.task = self._tasks.start(self._pass(passage), name=f"{self.route.address} {passage.id}")
             passage.task.add_done_callback(partial(self._passed, key, passage))
 
     def _passed(self, key: str | None, passage: Passage, task: asyncio.Task[None]) -> None:
@@ -210,9 +214,7 @@ class StreamConsumer:
                 await self._settle(passage, deliveries, bury, released)
                 return released
 
-    def _work(
-        self, passage: Passage, deliveries: Sequence[Delivery], decode: Any, attempt: int, bury: bool
-    ) -> Work:
+    def _work(self, passage: Passage, deliveries: Sequence[Delivery], decode: Any, attempt: int, bury: bool) -> Work:
         envelope = deliveries[0].envelope
         module = self.mounted.module.name
         return Work(
@@ -223,6 +225,7 @@ class StreamConsumer:
                 self._adapters, self.mounted, source_id=envelope.id, correlation_id=envelope.correlation_id
             ),
             clock=self._clock,
+            metrics=self._adapters.metrics,
             about=partial(about, correlation_id=envelope.correlation_id, module=module),
             admit=lambda: None,
             settle=partial(self._settle, passage, deliveries, bury),
@@ -264,7 +267,9 @@ class StreamConsumer:
                 self._adapters.log.warn("a dead letter waits for the ledger", id=letter.id, error=str(error))
                 await self._clock.sleep(min(BURY_RETRY_MAX_S, 0.1 * 2.0**failures))
         self._adapters.metrics.add(metric.DEAD_LETTERS, address=self.route.address, reason=dead.reason)
-        self._adapters.log.error("buried", address=self.route.address, id=letter.id, reason=dead.reason, error=dead.error)
+        self._adapters.log.error(
+            "buried", address=self.route.address, id=letter.id, reason=dead.reason, error=dead.error
+        )
         passage.owned.finish(delivery)
         self._fated([delivery], "finished")
 

@@ -29,6 +29,4 @@ class StreamScope:
     @property
     def emit(self) -> Emit:
         adapters = self._adapters
-        return Emitter(
-            adapters.bus, adapters.clock, source_id=self._source_id, correlation_id=self._correlation_id
-        )
+        return Emitter(adapters.bus, adapters.clock, source_id=self._source_id, correlation_id=self._correlation_id)
