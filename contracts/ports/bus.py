@@ -23,6 +23,8 @@ class BusCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Messages survive the death of every process."""
     delay: bool
     """`not_before` is honoured by the bus itself."""
+    counts_deliveries: bool = False
+    """`Delivery.deliveries` is counted up by the bus, across owners; else it is always 1."""
     broker_name: str
 
 

@@ -58,11 +58,12 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
     ) -> None:
         self.log = log
         self._timekeeper = OwnedTasks("memory broker")
+        self._memory_producer = MemoryProducer(parser, decoder)
         super().__init__(
             routers=routers,
             config=MemoryBrokerConfig(
                 log=log,
-                producer=MemoryProducer(parser, decoder),
+                producer=self._memory_producer,
                 id_generator=log.clock.new_id,
                 broker_parser=parser,
                 broker_decoder=decoder,
@@ -114,7 +115,7 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
             await super().stop(exc_type, exc_val, exc_tb)
         finally:
             await self._timekeeper.close()
-            self._producer_of_ours.disconnect()
+            self._memory_producer.disconnect()
             self._connection = None
 
     async def ping(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - FastStream's own signature
@@ -152,7 +153,7 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
     async def publish_envelope(self, envelope: Envelope) -> None:
         """Keep the envelope as it is, past the codec; it goes through publish middlewares if there are any."""
         if not self.middlewares:
-            await self._producer_of_ours.log.publish(envelope)
+            await self._memory_producer.log.publish(envelope)
             return
         await self._basic_publish(
             MemoryPublishCommand(
@@ -195,12 +196,6 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
 
     async def _connect(self) -> MemoryLog:
         config = self.config.broker_config
-        self._producer_of_ours.connect(self.log, config.fd_config._serializer, config.broker_codec)
+        self._memory_producer.connect(self.log, config.fd_config._serializer, config.broker_codec)
         self._timekeeper.start(self.log.keep_time(), "keep time")
         return self.log
-
-    @property
-    def _producer_of_ours(self) -> MemoryProducer:
-        producer = self.config.producer
-        assert isinstance(producer, MemoryProducer)
-        return producer

@@ -53,11 +53,10 @@ class MemoryBus:
         )
         self._mounted: list[MountedSubscriber] = []
         self._schemas: dict[str, Mapping[str, Any]] = {}
-        self._started = False
 
     @property
     def capabilities(self) -> BusCapabilities:
-        return BusCapabilities(durable=False, delay=True, broker_name="memory")
+        return BusCapabilities(durable=False, delay=True, counts_deliveries=True, broker_name="memory")
 
     @property
     def broker(self) -> MemoryBroker:
@@ -75,7 +74,7 @@ class MemoryBus:
     def mount(self, consumer: Consumer, *, schema: Mapping[str, Any]) -> None:
         """Make the route a native subscriber. Raises `Conflict` once started, `Faults` for what cannot be mounted."""
         route = consumer.route
-        if self._started:
+        if self._broker.running:
             raise Conflict(f"{route.address} cannot be mounted: the bus has started; mount before `start`")
         group, partitions = _place_of(route)
         if any(known.topic == route.address and known.group == group for known in self._mounted):
@@ -101,7 +100,6 @@ class MemoryBus:
             raise Unavailable("the memory bus", f"consumers fail: {'; '.join(faults)}")
 
     async def start(self) -> None:
-        self._started = True
         await self._broker.start()
 
     async def publish(self, envelope: Envelope) -> None:

@@ -63,7 +63,7 @@ class Group:
         if member in self._members:
             self._members.remove(member)
             self.balance()
-            member.reconcile()
+            member.reconcile()  # it gives up what it has
 
     def balance(self) -> None:
         """Decide anew who is to own what, and tell every member."""

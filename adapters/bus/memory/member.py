@@ -157,6 +157,7 @@ class Member:
         self.draining = False
         self.faults: dict[int, str] = {}
         """By partition: why `assigned` failed the last time."""
+        self._gone = False
         self._topic = topic
         self._group = group
         self._holder = holder
@@ -188,14 +189,16 @@ class Member:
     def evict(self) -> None:
         """Put the member out of its group at once, without asking it: for one that doesn't answer any more."""
         self.drain()
+        self._gone = True
         self._tasks.cancel()
-        self._group.leave(self)
         for lease in list(self.leases.values()):
             lease.end()
-        self.wake.set()
+        self._group.leave(self)
 
     def reconcile(self) -> None:
         """Begin to give up what is not to be ours, and to take what is and is free."""
+        if self._gone:
+            return
         for index, opening in list(self._opening.items()):
             if self._group.owner_to_be(index) is not self:
                 del self._opening[index]

@@ -28,6 +28,11 @@ class MemorySubscriberSpecification(SubscriberSpecification[MemoryBrokerConfig, 
     def channel_labels(self) -> list[str]:
         return [self.topic]
 
+    @property
+    def description(self) -> str | None:
+        # The handler of a mounted route is ours, so its docstring says nothing about the route.
+        return self.config.description_ if self.config.payload is not None else super().description
+
     def get_payloads(self) -> list[tuple[dict[str, Any], str]]:
         if self.config.payload is not None:
             return [(deepcopy(self.config.payload), self.call_name)]

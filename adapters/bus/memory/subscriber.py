@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -44,7 +43,7 @@ class MemorySubscriber(SubscriberUsecase[Received]):
         self._config = config
         self._member: Member | None = None
         self._workers = OwnedTasks(f"subscriber {config.topic}")
-        self._running: Counter[Lease] = Counter()
+        self._running: dict[asyncio.Task[Any] | None, Lease] = {}
         self._idle = asyncio.Event()
 
     @property
@@ -78,6 +77,8 @@ class MemorySubscriber(SubscriberUsecase[Received]):
         if member is None:
             return
         member.drain()
+        # A handler may stop its own subscriber (`StopConsume`): that worker is through with its message.
+        self._running.pop(asyncio.current_task(), None)
         try:
             await super().stop()
             await self._workers.close()
@@ -89,7 +90,7 @@ class MemorySubscriber(SubscriberUsecase[Received]):
         """Nothing to prepare: messages are settled one by one."""
 
     async def revoked(self, lease: Lease) -> None:
-        while self._running[lease]:
+        while lease in self._running.values():
             self._idle.clear()
             await self._idle.wait()
 
@@ -122,14 +123,14 @@ class MemorySubscriber(SubscriberUsecase[Received]):
                 continue
             lease = received.lease
             assert lease is not None
-            self._running[lease] += 1
+            self._running[asyncio.current_task()] = lease
             try:
                 await self.consume(received)
             except asyncio.CancelledError:
                 await received.release()
                 raise
             finally:
-                self._running[lease] -= 1
+                self._running.pop(asyncio.current_task(), None)
                 self._idle.set()
 
     async def _next_message(self, member: Member) -> StreamMessage[Received]:

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from faststream import BaseMiddleware
+
+from adapters.bus.memory.bus import MemoryBus
+from adapters.bus.memory.log import Bounds, MemoryLog
+from adapters.bus.memory.mounted import FetchLimits
+from adapters.bus.turn import next_turn
+from adapters.clock.manual import ManualClock
+from contracts.ports.bus import Bus
+from tests.conformance.bus_suite import PROMISES, Promise, name_of
+
+pytestmark = pytest.mark.anyio
+
+
+class Passing(BaseMiddleware):
+    """Sees every message, changes none."""
+
+    consumed = 0
+    published = 0
+
+    async def consume_scope(self, call_next: Any, msg: Any) -> Any:
+        type(self).consumed += 1
+        return await call_next(msg)
+
+    async def publish_scope(self, call_next: Any, cmd: Any) -> Any:
+        type(self).published += 1
+        return await call_next(cmd)
+
+
+class MemoryBacking:
+    """Buses on one `MemoryLog`, in time that moves by hand."""
+
+    partitions = 4
+    fetch_rows = 50
+    big_bytes = 8 * 1024 * 1024
+    revoke_wait_s = 10.0
+    publish_bound = 600
+
+    def __init__(self, middlewares: tuple[type[BaseMiddleware], ...] = ()) -> None:
+        self.clock = ManualClock()
+        self._middlewares = middlewares
+        self.log = MemoryLog(self.clock, Bounds(max_messages=self.publish_bound, max_bytes=64 * 1024 * 1024))
+
+    def bus(self) -> MemoryBus:
+        bus = MemoryBus(
+            self.clock,
+            self.log,
+            limits=FetchLimits(max_rows=self.fetch_rows),
+            revoke_wait_s=self.revoke_wait_s,
+        )
+        for middleware in self._middlewares:
+            bus.broker.add_middleware(middleware)
+        return bus
+
+    async def crash(self, bus: Bus) -> None:
+        assert isinstance(bus, MemoryBus)
+        bus.evict()
+        await bus.close()
+
+    async def publish_from_outside(
+        self, bus: Bus, address: str, body: bytes, *, headers: Mapping[str, str], correlation_id: str | None
+    ) -> None:
+        await bus.broker.publish(body, address, headers=dict(headers), correlation_id=correlation_id)
+
+    async def let_pass(self, delay_s: float) -> None:
+        await self.clock.advance(delay_s)
+
+    async def quiet(self) -> None:
+        for _ in range(200):
+            await next_turn()
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=name_of)
+async def test_whole_fetches(promise: Promise) -> None:
+    await promise(MemoryBacking())
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=name_of)
+async def test_through_faststream_middlewares(promise: Promise) -> None:
+    await promise(MemoryBacking((Passing,)))
+
+
+async def test_middlewares_are_really_on_the_way() -> None:
+    class Counting(Passing):
+        consumed = 0
+        published = 0
+
+    from tests.conformance.bus_suite import one_key_keeps_its_order
+
+    await one_key_keeps_its_order(MemoryBacking((Counting,)))
+    assert (Counting.consumed, Counting.published) == (400, 400)
