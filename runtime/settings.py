@@ -1,0 +1,214 @@
+"""Every setting, declared once: its key, type, bounds, default and what it is for.
+
+What is given on the command line outranks the environment, which outranks `.env/<env>.env`, `.env/local.env` and the
+default; `--env production` reads no file. A source that names a key with an empty value stands for the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+from pydantic import Field, PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from contracts.errors import Faults
+from runtime import settings_faults as wrong
+from runtime import settings_sources as sources
+from runtime.settings_types import Hosts, Key, LogLevel, Names, PostgresUrl, RedisUrl, WebUrl, shown
+
+Environment = Literal["local", "test", "staging", "production"]
+
+CHOICES = ("db", "fs", "cache", "mq", "log", "metrics", "secrets", "env", "auto_migrate", "single_host")
+"""Settings that are options of every command; their keys carry `MILLRACE_`, since `LOG` or `ENV` alone is anybody's."""
+
+
+def _set(default: Any, what: str, *, unit: str = "", form: str = "", **bounds: Any) -> Any:
+    return Field(default, description=what, json_schema_extra={"unit": unit, "form": form}, **bounds)
+
+
+class Settings(BaseSettings):
+    """One process's settings, checked whole; made by `load`. A secret shows in no repr and no listing."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
+
+    # Which implementation stands behind each port.
+    env: Environment = _set("local", "The environment: selects the files of .env/.")
+    db: Literal["postgres", "cassandra", "memory"] = _set("postgres", "Database; without a URL postgres is embedded.")
+    fs: Literal["local", "s3", "minio"] = _set("local", "Files.")
+    cache: Literal["redis", "memory"] = _set("memory", "Cache.")
+    mq: Literal["kafka", "redis-stream", "memory"] = _set("memory", "Bus.")
+    log: Literal["json", "pretty"] | None = _set(None, "Log format; by default pretty on a terminal, else json.")
+    metrics: Literal["prometheus", "memory", "noop"] = _set("prometheus", "Metrics.")
+    secrets: Literal["env", "file", "vault"] = _set("env", "Where secrets come from.")
+    auto_migrate: bool = _set(True, "Apply pending migrations at start; by default on, except in production.")
+    single_host: bool = _set(False, "Let a worker on Kafka or Redis keep its ledger in this host's own PostgreSQL.")
+
+    # The process.
+    modules: Names = _set((), "The modules to run; by default all.")
+    millrace_home: Path = _set(Path(".millrace"), "What the embedded parts keep: database, files, health.")
+    catalog_dir: Path = _set(Path("catalog"), "Where datasets and the like are declared.")
+    drain_timeout_s: float = _set(
+        30.0, "From the signal to stop to the cut of what still runs.", unit="s", ge=0, le=3600
+    )
+    worker_lease_s: float = _set(15.0, "A worker that is silent for so long has lost its jobs.", unit="s", ge=1, le=600)
+    job_slots: int = _set(16, "Jobs that run side by side in one process.", unit="jobs", ge=1, le=1000)
+    jobs_keep_days: int = _set(30, "Ended jobs are kept for so long.", unit="days", ge=1, le=3650)
+    dead_letters_keep_days: int = _set(30, "Dead letters are kept for so long.", unit="days", ge=1, le=3650)
+    health_file: Path | None = _set(None, "Status of a job process; by default health/PID.json in MILLRACE_HOME.")
+    http_host: str = _set(
+        "127.0.0.1",
+        "Address that HTTP listens on.",
+        form="a host name or an IP address",
+        pattern=r"^[A-Za-z0-9._:%-]{1,255}$",
+    )
+    http_port: int = _set(8080, "Port that HTTP listens on; 0 picks a free one.", ge=0, le=65535)
+    log_level: LogLevel = _set("info", "The lowest level that is logged.")
+    metrics_prometheus_port: int | None = _set(None, "A port on which metrics are served too.", ge=1, le=65535)
+
+    # What the implementations need.
+    db_postgres_url: PostgresUrl = _set(None, "PostgreSQL; by default an embedded one.")
+    db_pool_max: int = _set(10, "Connections to the database at most.", unit="connections", ge=2, le=1000)
+    db_cassandra_hosts: Hosts = _set((), "Cassandra's contact points.")
+    db_cassandra_keyspace: str | None = _set(
+        None, "Cassandra's keyspace.", form="a name", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
+    )
+    fs_local_root: Path = _set(Path(".millrace/files"), "Root of local files; by default files in MILLRACE_HOME.")
+    fs_s3_bucket: str | None = _set(
+        None, "The bucket, on S3 and MinIO.", form="a bucket's name", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+    )
+    fs_s3_region: str | None = _set(
+        None, "The bucket's region.", form="a region such as eu-central-1", pattern=r"^[a-z0-9-]{1,32}$"
+    )
+    fs_minio_endpoint: WebUrl = _set(None, "MinIO's address.")
+    fs_minio_access_key: Key = _set(None, "MinIO's access key.")
+    fs_minio_secret_key: Key = _set(None, "MinIO's secret key.")
+    cache_redis_url: RedisUrl = _set(None, "The cache's Redis.")
+    cache_memory_entries: int = _set(100_000, "Entries that the memory cache keeps.", unit="entries", ge=1, le=10**8)
+    cache_memory_bytes: int = _set(64 << 20, "Bytes that the memory cache keeps.", unit="bytes", ge=1024, le=1 << 40)
+    mq_kafka_bootstrap_servers: Hosts = _set((), "Kafka's bootstrap servers.")
+    mq_redis_stream_url: RedisUrl = _set(None, "The Redis whose streams are the bus.")
+    secrets_file: Path | None = _set(None, "For --secrets file: a dotenv file, or a directory with a file per secret.")
+
+    _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library calls it by these names
+        init_settings: PydanticBaseSettingsSource,
+        **_others: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` gathered: it knows where each value came from."""
+        return (init_settings,)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd and keeps nothing from starting, a line each."""
+        return self._warnings
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment over the files of `.env/`, whole: what secrets are looked up in. Don't print it."""
+        return self._environ
+
+    def explain(self) -> list[Explained]:
+        """Every setting with its effective value, redacted, and where that came from."""
+        return [
+            Explained(key=key, value=shown(getattr(self, name)), source=self._sources.get(name, "default"))
+            for name, key in KEYS.items()
+        ]
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `millrace config show`."""
+
+    key: str
+    value: str
+    source: str
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting as documents show it."""
+
+    key: str
+    default: str
+    allowed: str
+    description: str
+
+
+def key_of(name: str) -> str:
+    """The environment variable of a field."""
+    return f"MILLRACE_{name.upper()}" if name in CHOICES else name.upper()
+
+
+KEYS: Mapping[str, str] = {name: key_of(name) for name in Settings.model_fields}
+"""The key of each field, in their order."""
+
+_PATHS = [
+    name for name, field in Settings.model_fields.items() if Path in (field.annotation, *get_args(field.annotation))
+]
+
+
+def load(*, overrides: Mapping[str, object], environ: Mapping[str, str], directory: Path) -> Settings:
+    """The settings from these sources and nothing else; raises `Faults` with everything that is wrong.
+
+    `overrides` is by field (`mq`) or key (`HTTP_PORT`). Relative paths are taken from `directory`, in which `.env/`
+    is looked for.
+    """
+    gathered = sources.gather(overrides=overrides, environ=environ, directory=directory, keys=KEYS)
+    given = {name: one.value for name, one in gathered.given.items()}
+    values = given | _placed(given, environ, directory)
+    faulty: dict[str, str] = {}
+    try:
+        loaded = Settings.model_validate(values)
+    except ValidationError as error:
+        faulty = wrong.of_fields(error, Settings.model_fields, gathered.given, KEYS)
+        loaded = Settings.model_validate({name: value for name, value in values.items() if name not in faulty})
+    faults = [*gathered.faults, *faulty.values(), *wrong.between_fields(loaded, skip=faulty.keys())]
+    if faults:
+        raise Faults("settings", faults) from None
+    loaded._sources = {name: one.source for name, one in gathered.given.items()}
+    loaded._warnings = tuple(gathered.warnings)
+    loaded._environ = gathered.environ
+    return loaded
+
+
+def _placed(given: Mapping[str, object], environ: Mapping[str, str], directory: Path) -> dict[str, object]:
+    """Every path made absolute, and the defaults that follow from other settings."""
+    home_directory = environ.get("HOME")
+
+    def placed(path: Any) -> Path | object:
+        text = str(path)
+        if home_directory and (text == "~" or text.startswith("~/")):
+            text = home_directory + text[1:]
+        return directory / text
+
+    values: dict[str, object] = {}
+    for name in _PATHS:
+        if (path := given.get(name, Settings.model_fields[name].default)) is not None:
+            values[name] = placed(path)
+    if "fs_local_root" not in given:
+        values["fs_local_root"] = Path(str(values["millrace_home"])) / "files"
+    if "auto_migrate" not in given:
+        values["auto_migrate"] = given.get("env") != "production"
+    return values
+
+
+def described() -> list[Described]:
+    """All settings, for documents; a test compares them."""
+    return [
+        Described(
+            key=KEYS[name],
+            default=shown(field.default),
+            allowed=wrong.allowed(field),
+            description=field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]

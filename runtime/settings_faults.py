@@ -1,0 +1,114 @@
+"""What is wrong with settings, in words: the key, where its value came from, what came, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from contracts.redaction import names_a_secret, without_secrets
+from runtime.settings_sources import Given
+from runtime.settings_types import Form, shown
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+
+_LONGEST = 80
+
+
+def of_fields(
+    error: ValidationError, fields: Mapping[str, FieldInfo], given: Mapping[str, Given], keys: Mapping[str, str]
+) -> dict[str, str]:
+    """A line for each faulty field, by field."""
+    faults: dict[str, str] = {}
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        name = str(fault["loc"][0])
+        if name in faults:
+            continue
+        why = fault["msg"].removeprefix("Value error, ") if fault["type"] == "value_error" else ""
+        faults[name] = _line(keys[name], fields[name], given[name], why)
+    return faults
+
+
+def _line(key: str, field: FieldInfo, given: Given, why: str) -> str:
+    if _form(field).secret or names_a_secret(key):
+        came = f"{key} ({given.source}, not shown) is wrong"
+    else:
+        text = without_secrets(str(given.value))
+        came = f"{key} ({given.source}) is {text[:_LONGEST] + '…' if len(text) > _LONGEST else text!r}"
+    hint = ""
+    if options := _options(field):
+        near = difflib.get_close_matches(str(given.value).lower(), options, n=1)
+        hint = f"did you mean {near[0]}?" if near else ""
+    default = shown(field.default)
+    hint = hint or (f"leave it out for {default}" if default else "leave it out if you don't need it")
+    return f"{came}{': ' + why if why else ''}; allowed is {allowed(field)}; {hint}"
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field takes, in words."""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    if form := _form(field).text or str(extra.get("form", "")):
+        return form
+    if options := _options(field):
+        return "one of " + ", ".join(options)
+    types = {field.annotation, *get_args(field.annotation)}
+    if bool in types:
+        return "true or false"
+    if Path in types:
+        return "a path"
+    bounds = {name: getattr(one, name) for one in field.metadata for name in ("ge", "le") if hasattr(one, name)}
+    number = "a whole number" if int in types else "a number"
+    return f"{number} from {bounds['ge']} to {bounds['le']} {extra.get('unit', '')}".rstrip()
+
+
+def _form(field: FieldInfo) -> Form:
+    return next((one for one in field.metadata if isinstance(one, Form)), Form(""))
+
+
+def _options(field: FieldInfo) -> list[str]:
+    for annotation in (field.annotation, *get_args(field.annotation)):
+        if get_origin(annotation) is Literal:
+            return [str(option) for option in get_args(annotation)]
+    return []
+
+
+def between_fields(settings: Settings, *, skip: Collection[str]) -> list[str]:
+    """Faults of settings that are fine one by one; those about a field in `skip` wait until that one is right."""
+    return [fault for about, fault in _between(settings) if not set(about) & set(skip)]
+
+
+def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    for choice, value, needed in _NEEDS:
+        if getattr(settings, choice) == value:
+            for name in needed:
+                if not getattr(settings, name):
+                    yield (choice, name), f"--{choice} {value} needs {name.upper()}: set it"
+    outside = settings.db_postgres_url is not None and settings.db != "memory"
+    if settings.mq != "memory" and not outside and not settings.single_host:
+        yield (
+            ("mq", "db", "db_postgres_url"),
+            f"--mq {settings.mq} needs DB_POSTGRES_URL, with --db postgres or cassandra: workers on one bus share one "
+            "ledger; set it, or MILLRACE_SINGLE_HOST=true when every worker runs on this host",
+        )
+    if settings.metrics == "prometheus" and settings.metrics_prometheus_port == settings.http_port:
+        yield (
+            ("metrics_prometheus_port", "http_port"),
+            f"METRICS_PROMETHEUS_PORT and HTTP_PORT are both {settings.http_port}: HTTP serves /metrics anyway; leave "
+            "METRICS_PROMETHEUS_PORT out, or choose another port",
+        )
+
+
+_NEEDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("db", "cassandra", ("db_cassandra_hosts", "db_cassandra_keyspace")),
+    ("fs", "s3", ("fs_s3_bucket",)),
+    ("fs", "minio", ("fs_s3_bucket", "fs_minio_endpoint")),
+    ("cache", "redis", ("cache_redis_url",)),
+    ("mq", "kafka", ("mq_kafka_bootstrap_servers",)),
+    ("mq", "redis-stream", ("mq_redis_stream_url",)),
+    ("secrets", "file", ("secrets_file",)),
+)

@@ -1,0 +1,124 @@
+"""Types of settings that are more than a number or a word."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, PlainValidator
+
+from contracts.ports.secrets import Secret
+from contracts.redaction import HIDDEN, without_secrets
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LEVELS = {"warning": "warn", "critical": "error", "fatal": "error"}
+
+
+class Form:
+    """What a value looks like, for messages and documents; `secret` keeps the value out of both."""
+
+    def __init__(self, text: str, *, secret: bool = False) -> None:
+        self.text = text
+        self.secret = secret
+
+
+class UrlSecret(Secret):
+    """A URL that may hold a password: all but that is shown in listings."""
+
+    __slots__ = ()
+
+
+def shown(value: Any) -> str:
+    """A value in a listing: without secrets, and as it would be written in the environment."""
+    if isinstance(value, UrlSecret):
+        return without_secrets(value.reveal())
+    if isinstance(value, Secret):
+        return HIDDEN
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return without_secrets(str(value))
+
+
+def _words(value: Any) -> Any:
+    return tuple(word for part in value.split(",") if (word := part.strip())) if isinstance(value, str) else value
+
+
+def _names(value: Any) -> Any:
+    names = _words(value)
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} can't be the name of a module")
+    return names
+
+
+def _hosts(value: Any) -> Any:
+    hosts = _words(value)
+    for host in hosts:
+        found = _HOST.fullmatch(host)
+        if not found or not 0 < int(found[2]) < 65536:
+            raise ValueError(f"{without_secrets(host)!r} is not HOST:PORT")
+    return hosts
+
+
+def _url(*schemes: str) -> PlainValidator:
+    def check(value: Any) -> UrlSecret | None:
+        text = value.reveal() if isinstance(value, Secret) else value
+        if text is None:
+            return None
+        try:
+            parts = urlsplit(text)
+            port_is_fine = parts.port is None or 0 < parts.port < 65536
+        except (ValueError, TypeError, AttributeError):
+            raise ValueError(
+                "it can't be read as a URL; escape special characters of the password (%40 for @)"
+            ) from None
+        if parts.scheme not in schemes:
+            # The scheme is shown only when there is one: without it this might be the password.
+            came = f"its scheme is {parts.scheme!r}" if "://" in text and parts.scheme else "it has no scheme"
+            raise ValueError(came)
+        if not port_is_fine:
+            raise ValueError("its port is not from 1 to 65535")
+        if not parts.hostname and not (parts.query and "host=" in parts.query) and "postgres" not in parts.scheme:
+            raise ValueError("it names no host")
+        return UrlSecret(text)
+
+    return PlainValidator(check)
+
+
+def _secret(value: Any) -> Secret | None:
+    if value is None or isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("it is not text")
+    return Secret(value)
+
+
+def _level(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return _LEVELS.get(value.strip().lower(), value.strip().lower())
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names), Form("names with commas between them")]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, several with commas between them")]
+LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
+Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]
+PostgresUrl = Annotated[
+    UrlSecret | None,
+    _url("postgresql", "postgres"),
+    Form("a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE", secret=True),
+]
+RedisUrl = Annotated[
+    UrlSecret | None,
+    _url("redis", "rediss", "unix"),
+    Form("a URL such as redis://HOST:6379/0", secret=True),
+]
+WebUrl = Annotated[UrlSecret | None, _url("http", "https"), Form("a URL such as http://HOST:9000", secret=True)]
