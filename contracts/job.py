@@ -26,6 +26,11 @@ class JobState(enum.StrEnum):
     SKIPPED = "skipped"
     """Not run: its unique key was active, and its route says `unique="skip"`; `error` names the active job."""
 
+    @property
+    def final(self) -> bool:
+        """It has ended."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a job is; totals are 0 while unknown. `message` is one line for people."""

@@ -99,6 +99,7 @@ class Worker:
             settler=self.settler,
             make_scope=self._job_scope,
             tasks=self.tasks,
+            slots=self.settings.job_slots,
             clock=self.clock,
             log=self.log,
             metrics=self.metrics,

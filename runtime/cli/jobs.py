@@ -15,7 +15,6 @@ from runtime.cli.ledger_access import the_ledger
 from runtime.cli.options import Invocation, command, run_async
 
 COLUMNS = ("id", "address", "state", "attempt", "priority", "recorded_at", "finished_at", "error")
-FINAL = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED)
 POLL_S = 0.25
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or a beginning of it that is unique.")]
@@ -74,7 +73,7 @@ def wait(
             row = await found(adapters.ledger, job_id)
             try:
                 async with adapters.clock.timeout(timeout_s):
-                    while row.state not in FINAL:
+                    while not row.state.final:
                         await adapters.clock.sleep(POLL_S)
                         row = await found(adapters.ledger, row.id)
             except TimeoutError:

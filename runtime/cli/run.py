@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from runtime.settings import Settings
     from runtime.worker import Worker
 
-FINAL = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED)
 LOOK_EVERY_S = 0.1
 
 
@@ -86,7 +85,7 @@ async def _run_job(
     finally:
         worker.supervisor.stop("the job has ended")
         report = await worker.stop()
-    if row.state not in FINAL:
+    if not row.state.final:
         invocation.output.error(
             f"job {row.id} was cut short and handed back: the next worker goes on with it; see `millrace jobs show`"
         )
@@ -109,7 +108,7 @@ async def _follow(worker: Worker, invocation: Invocation, job_id: str, route: Jo
                 assert row is not None
                 if row.progress:
                     bar.show(row.progress)
-                if row.state in FINAL or worker.supervisor.stopping.is_set():
+                if row.state.final or worker.supervisor.stopping.is_set():
                     return row
             await _either(run.task if run else None, worker.supervisor.stopping, LOOK_EVERY_S)
 

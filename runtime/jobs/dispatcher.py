@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -50,6 +50,7 @@ class Dispatcher:
         settler: Settler,
         make_scope: Callable[[Mounted, JobHandle], Scope],
         tasks: Tasks,
+        slots: int,
         clock: Clock,
         log: Log,
         metrics: Metrics,
@@ -61,6 +62,8 @@ class Dispatcher:
         self._settler = settler
         self._make_scope = make_scope
         self._tasks = tasks
+        self._slots = slots
+        self._turns = deque(routes)
         self._clock = clock
         self._log = log
         self._metrics = metrics
@@ -81,13 +84,16 @@ class Dispatcher:
         Empty when this worker may not take jobs now."""
         if not self._taking or not self._lease.worker_id:
             return {}
-        slots = {
-            address: room
-            for address, mounted in self._routes.items()
-            if (room := _concurrency(mounted) - self._busy[address]) > 0
-        }
-        for address, room in slots.items():
-            self._busy[address] += room
+        room = self._slots - sum(self._busy.values())
+        slots: dict[str, int] = {}
+        # The address that came first goes last the next time, so that none starves the others of the shared slots.
+        self._turns.rotate(-1)
+        for address in self._turns:
+            free = min(room, _concurrency(self._routes[address]) - self._busy[address])
+            if free > 0:
+                slots[address] = free
+                self._busy[address] += free
+                room -= free
         return slots
 
     def started(self, slots: Mapping[str, int], claims: Iterable[Claim]) -> None:

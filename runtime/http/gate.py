@@ -1,0 +1,162 @@
+"""What stands before the application: who may ask, how much, how long, and what every answer carries.
+
+It is plain ASGI, so that no request reaches Litestar's parsing before it is admitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from contracts.logging_context import work as about
+from contracts.ports import Clock, Log
+from runtime.commands import kept
+from runtime.http import admission
+from runtime.http.admission import Asked, Refusal, Rules
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BODY_BYTES = 1 << 20
+BODY_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 30.0
+
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_NO_SOURCES = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+class Gate:
+    """An ASGI application around another one. Every answer of its own is JSON: `{"error", "faults"}`."""
+
+    def __init__(self, app: App, rules: Rules, clock: Clock, log: Log) -> None:
+        self._app = app
+        self._rules = rules
+        self._clock = clock
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise ValueError(f"this server speaks HTTP only, not {scope['type']}")
+        asked = _asked(scope)
+        given = asked.headers.get("x-correlation-id", ("",))[0]
+        correlation_id = kept(given) or self._clock.new_id()
+        answer = _Answer(send, correlation_id)
+        began_at = self._clock.monotonic()
+        with about(correlation_id=correlation_id):
+            await self._answered(scope, receive, answer, asked, correlation_id)
+            self._tell(asked, answer.status, self._clock.monotonic() - began_at)
+
+    async def _answered(
+        self, scope: Scope, receive: Receive, answer: _Answer, asked: Asked, correlation_id: str
+    ) -> None:
+        try:
+            async with self._clock.timeout(REQUEST_TIMEOUT_S):
+                refusal = admission.refuse(self._rules, asked)
+                body = b"" if refusal or asked.method in admission.SAFE else await self._body(asked, receive)
+                if refusal := refusal or (body if isinstance(body, Refusal) else None):
+                    await answer.refuse(refusal)
+                    return
+                state = {"correlation_id": correlation_id, "sees_all": admission.may_see_all(self._rules, asked)}
+                inner = {**scope, "method": "GET" if asked.method == "HEAD" else asked.method, "state": state}
+                await self._app(inner, _replayed(body, receive), answer)
+        except TimeoutError:
+            await answer.fail(503, f"no answer within {REQUEST_TIMEOUT_S:g} s; try again", {"Retry-After": "5"})
+        except Exception:  # noqa: BLE001 - the outermost frame of a request: it must be told, and must not be shown
+            self._log.exception("a request broke", method=asked.method, path=asked.path[:200])
+            await answer.fail(500, f"this is a fault of the server; its log has more under {correlation_id}")
+
+    async def _body(self, asked: Asked, receive: Receive) -> bytes | Refusal:
+        """All of it, within bounds of size and time."""
+        too_large = Refusal(status=413, error=f"the body may have {BODY_BYTES} bytes")
+        declared = asked.headers.get("content-length", ("0",))[0]
+        if declared.isdecimal() and int(declared[:12]) > BODY_BYTES:
+            return too_large
+        read = bytearray()
+        try:
+            async with self._clock.timeout(BODY_TIMEOUT_S):
+                while (message := await receive())["type"] == "http.request":
+                    read += message.get("body", b"")
+                    if len(read) > BODY_BYTES:
+                        return too_large
+                    if not message.get("more_body"):
+                        return bytes(read)
+        except TimeoutError:
+            return Refusal(status=408, error=f"the body did not arrive within {BODY_TIMEOUT_S:g} s")
+        return Refusal(status=400, error="the body ended early")
+
+    def _tell(self, asked: Asked, status: int, took_s: float) -> None:
+        # Probes and scrapes come every few seconds: they are not worth a line each.
+        say = self._log.debug if asked.path in admission.PUBLIC else self._log.info
+        say("request", method=asked.method, path=asked.path[:200], status=status, ms=round(took_s * 1000, 1))
+
+
+class _Answer:
+    """`send` with the headers that every answer carries; knows what was sent."""
+
+    def __init__(self, send: Send, correlation_id: str) -> None:
+        self._send = send
+        self._own = (*_ALWAYS, (b"x-correlation-id", correlation_id.encode()))
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._headers(list(message.get("headers", ())))}
+        await self._send(message)
+
+    def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        headers += self._own
+        if not any(name == b"content-security-policy" for name, _ in headers):
+            headers.append(_NO_SOURCES)
+        return headers
+
+    async def refuse(self, refusal: Refusal) -> None:
+        body = msgspec.json.encode({"error": refusal.error, "faults": []})
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **refusal.headers}
+        if refusal.status in (400, 408, 413):
+            # The rest of the body is still on its way: this connection can't be used again.
+            headers["Connection"] = "close"
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self({"type": "http.response.start", "status": refusal.status, "headers": raw})
+        await self({"type": "http.response.body", "body": body})
+
+    async def fail(self, status: int, error: str, headers: dict[str, str] | None = None) -> None:
+        """Nothing can be said any more once the answer has begun."""
+        if not self.status:
+            await self.refuse(Refusal(status=status, error=error, headers=headers or {}))
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """The body as one message, then whatever comes (a disconnect)."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+def _asked(scope: Scope) -> Asked:
+    headers: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    peer, local = scope.get("client"), scope.get("server")
+    return Asked(
+        method=scope["method"],
+        path=scope["path"],
+        peer=peer[0] if peer else None,
+        local=local[0] if local else None,
+        local_port=local[1] if local else None,
+        headers=headers,
+    )

@@ -1,0 +1,75 @@
+"""Errors as answers: always `{"error", "faults"}`, never a traceback."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from contracts.errors import BadInput, Conflict, Faults, MillraceError, NotFound, Undecodable, Unavailable
+
+RETRY_AFTER_S = 5
+_SAID_TWICE = re.compile(r" - at `\$\.?\w*`$")
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why not: `error` is one line, `faults` has a line for each thing that is wrong with what was sent."""
+
+    error: str
+    faults: list[str] = msgspec.field(default_factory=list)
+
+
+class LateAnswer(MillraceError):
+    """Whether a command was recorded is unknown; asking again with its id is safe."""
+
+
+def of_ours(request: Request[Any, Any, Any], error: MillraceError) -> Response[Problem]:
+    """The status follows from the error's place in the tree."""
+    match error:
+        case BadInput() | Faults():
+            return _response(422, "what was sent is wrong", error.faults)
+        case Undecodable():
+            return _response(422, "what was sent is wrong", [str(error)])
+        case NotFound():
+            return _response(404, str(error))
+        case Conflict():
+            return _response(409, str(error))
+        case Unavailable() | LateAnswer():
+            return _response(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
+    return unforeseen(request, error)
+
+
+def of_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """What Litestar itself refuses: a path, a method, a parameter."""
+    if isinstance(error, ValidationException):
+        return _response(422, "what was sent is wrong", _parameter_faults(error.extra))
+    if error.status_code == 404:
+        return _response(404, f"there is nothing at {request.url.path[:200]}; see /")
+    if error.status_code == 405:
+        return _response(405, f"{request.method} is not offered at {request.url.path[:200]}; see /docs")
+    if error.status_code >= 500:
+        return unforeseen(request, error)
+    return _response(error.status_code, error.detail)
+
+
+def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The log has it all; the answer names the line to look for."""
+    request.app.state.site.log.exception("a request broke", method=request.method, path=request.url.path[:200])
+    found_by = request.scope["state"]["correlation_id"]  # type: ignore[typeddict-item]
+    return _response(500, f"this is a fault of the server; its log has more under {found_by}")
+
+
+def _parameter_faults(extra: Any) -> list[str]:
+    """A line for each parameter that is wrong."""
+    if not isinstance(extra, list):
+        return []
+    return [f"{one.get('key', '?')}: {_SAID_TWICE.sub('', one.get('message', ''))}" for one in extra]
+
+
+def _response(
+    status: int, error: str, faults: list[str] | None = None, headers: dict[str, str] | None = None
+) -> Response[Problem]:
+    return Response(Problem(error=error, faults=faults or []), status_code=status, headers=headers)

@@ -1,0 +1,38 @@
+"""kill -9 at every step of a job's way: what was accepted is done exactly once, by the next worker at the latest."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapters.database.postgres import PostgresDb
+from tests.kit.doomed_worker import POINTS
+
+pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(60)]
+
+JOBS, STEPS = 4, 4
+
+
+async def work(url: str, directory: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "tests.kit.doomed_worker", "--url", url, "--directory", str(directory)]
+    with anyio.fail_after(30):
+        return await anyio.run_process([*command, "--jobs", str(JOBS), "--steps", str(STEPS), *more], check=False)
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_worker_that_dies_at(point: str, db: PostgresDb, database_url: str, tmp_path: Path) -> None:
+    await db.execute("create table steps (job text not null, step int not null)")
+    killed = await work(database_url, tmp_path, "--die-at", point)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    # What the dead worker had accepted is sent again by a client that never got its answer: a no-op by id.
+    second = await work(database_url, tmp_path)
+    assert second.returncode == 0, second.stderr
+    unfinished = await db.fetch("select id, state, error from millrace.jobs where state <> 'done'")
+    assert unfinished == []
+    rows = await db.fetch("select job, count(*) as rows, count(distinct step) as steps from steps group by job order by job")
+    assert rows == [{"job": f"job-{n}", "rows": STEPS, "steps": STEPS} for n in range(JOBS)]

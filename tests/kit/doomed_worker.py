@@ -1,0 +1,142 @@
+"""A worker that kills itself at a named step: `python -m tests.kit.doomed_worker --die-at settle:before …`.
+
+It is the worker that ships, with its ledger and database wrapped: nothing in production knows of this. Its module has
+one job, `run.steps`, which adds one row for each step and saves its checkpoint in the same transaction; a step done
+twice would leave a row too many, and one lost a row too few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from contracts.job import Job
+from contracts.message import Contract
+from contracts.module import Module, Retry
+from contracts.ports import Db, Ledger
+from runtime import commands, process, settings
+from runtime.wiring import Adapters
+from runtime.worker import Worker, run_until_stopped
+
+POINTS = ("record:before", "record:after", "claim:after", "commit:before", "commit:after", "settle:before", "settle:after")
+"""Where it can die; `commit` is the second step's, so that a checkpoint is there."""
+
+module = Module("steps", kind="job", summary="Adds one row for each step, exactly once.")
+
+
+class RunSteps(Contract):
+    steps: int
+
+
+@module.job("run.steps", RunSteps, retry=Retry(attempts=3, first_s=0.05), timeout_s=60, concurrency=2)
+async def run(cmd: RunSteps, job: Job, db: Db) -> int:
+    done = job.saved(int) or 0
+    for step in range(done, cmd.steps):
+        async with db.transaction() as tx:
+            await tx.execute("insert into steps (job, step) values ($1, $2)", job.id, step)
+            await job.checkpoint(step + 1, tx=tx)
+            if step == 1:
+                await die("commit:before")
+        if step == 1:
+            await die("commit:after")
+        await job.checkpoint(step + 1)
+    return cmd.steps
+
+
+_die_at = ""
+
+
+async def die(point: str) -> None:
+    """SIGKILL when this is the chosen point: nothing is cleaned up, nothing is said."""
+    if point == _die_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Deadly:
+    """Passes everything on to `inner`, but dies before or after one of its methods when that is the chosen point."""
+
+    def __init__(self, inner: Any, points: dict[str, str]) -> None:
+        self._inner = inner
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._inner, name)
+        if name not in self._points:
+            return attribute
+        point = self._points[name]
+
+        async def called(*args: Any, **kwargs: Any) -> Any:
+            await die(f"{point}:before")
+            answer = await attribute(*args, **kwargs)
+            if answer:
+                await die(f"{point}:after")
+            return answer
+
+        return called
+
+
+def chosen(url: str, directory: Path, **more: str) -> settings.Settings:
+    """Settings for a test's worker: its own database, a short lease, no files of the user's."""
+    environ = {
+        "DB_POSTGRES_URL": url,
+        "MILLRACE_LOG": "json",
+        "MILLRACE_HOME": str(directory / ".millrace"),
+        "WORKER_LEASE_S": "1.5",
+        "DRAIN_TIMEOUT_S": "5",
+        **more,
+    }
+    return settings.load(overrides={}, environ=environ, directory=directory)
+
+
+class DoomedAdapters(Adapters):
+    """The adapters that ship, with every point of the ledger's queue armed."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        ledger: Any = super().ledger
+        ledger.queue = Deadly(ledger.queue, {"record": "record", "claim": "claim", "settle": "settle"})
+        return cast(Ledger, ledger)
+
+
+async def main(arguments: argparse.Namespace) -> int:
+    """Publish `--jobs` commands, then work until all have ended or SIGTERM comes."""
+    settings = chosen(arguments.url, Path(arguments.directory))
+    worker = Worker(settings, [module], adapters=DoomedAdapters(settings))
+    process.listen_for_signals(worker)
+    publishing = worker.tasks.start(_publish(worker, arguments), name="publish")
+    report = await run_until_stopped(worker)
+    await publishing
+    return process.exit_code(worker, report)
+
+
+async def _publish(worker: Worker, arguments: argparse.Namespace) -> None:
+    while worker.ready_at is None:
+        await asyncio.sleep(0.01)  # noqa: TID251 - the worker's own start is what is waited for
+    for number in range(arguments.jobs):
+        envelope = commands.envelope(
+            "run.steps", RunSteps(steps=arguments.steps), contract=RunSteps, clock=worker.clock, id=f"job-{number}"
+        )
+        await worker.submit(envelope)
+        print(f"accepted {envelope.id}", flush=True)
+    while any(not state.final for _, state in await worker.adapters.ledger.desk.counts()):
+        await asyncio.sleep(0.05)  # noqa: TID251 - until all that was accepted has ended, here or elsewhere
+    if not arguments.stay:
+        worker.supervisor.stop("all jobs have ended")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--directory", required=True)
+    parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--die-at", choices=POINTS)
+    parser.add_argument("--stay", action="store_true")
+    given = parser.parse_args()
+    _die_at = given.die_at or ""
+    raise SystemExit(asyncio.run(main(given)))
