@@ -68,6 +68,7 @@ def unkept(settlement: Settlement, why: str) -> Ending:
         state=JobState.FAILED,
         error=storable.cut(f"it ran to its end ({type(settlement.outcome).__name__}), but {why}"),
         traceback="",
+        progress=storable.progress(settlement.progress),
     )
 
 

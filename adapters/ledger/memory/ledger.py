@@ -1,0 +1,36 @@
+"""The ledger in memory: its parts and their life."""
+
+from __future__ import annotations
+
+from adapters.ledger.memory.books import Books
+from adapters.ledger.memory.dead_letters import MemoryDeadLetters
+from adapters.ledger.memory.desk import MemoryDesk
+from adapters.ledger.memory.leases import MemoryLeases
+from adapters.ledger.memory.queue import MemoryQueue
+from contracts.ports.clock import Clock
+
+
+class MemoryLedger:
+    """Implements `Ledger`."""
+
+    address = "memory"
+
+    def __init__(self, clock: Clock) -> None:
+        self._books = Books(clock)
+        self.leases = MemoryLeases(self._books)
+        self.queue = MemoryQueue(self._books)
+        self.desk = MemoryDesk(self._books)
+        self.dead_letters = MemoryDeadLetters(self._books)
+
+    async def open(self) -> None:
+        self._books.open = True
+
+    async def check(self) -> None:
+        return
+
+    async def close(self) -> None:
+        self._books.open = False
+        self._books.wake()
+
+    async def identity(self) -> str:
+        return self._books.id
