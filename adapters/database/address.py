@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from contracts.errors import Faults
 from contracts.ports.secrets import Secret
@@ -12,6 +13,9 @@ from contracts.ports.secrets import Secret
 SCHEMES = ("postgresql", "postgres")
 OURS = ("statement_cache_size",)
 """Query parameters that are for the client; every other one goes to the driver, then to the server."""
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{1,5}))?")
 
 
 class Address:
@@ -32,20 +36,19 @@ class Address:
     @classmethod
     def of_url(cls, url: str | Secret) -> Address:
         text = url.reveal() if isinstance(url, Secret) else url
-        parts = urlsplit(text)
-        if parts.scheme not in SCHEMES:
-            # Without a scheme a password may stand anywhere in the text, so nothing of it is repeated.
-            came = f'"{parts.scheme}://"' if "://" in text else "no scheme"
-            raise Faults("database URL", [f"{came}; expected postgresql://user:password@host:5432/database"])
+        try:
+            parts = urlsplit(text)
+        except ValueError:  # its words would repeat the password
+            raise Faults("database URL", ["it can't be taken apart; in a password write other signs as %XX"]) from None
         query = parse_qsl(parts.query, keep_blank_values=True)
-        cache = _whole_number(dict(query).get("statement_cache_size"))
+        if faults := list(_faults(text, parts, dict(query))):
+            raise Faults("database URL", faults)
+        cache = dict(query).get("statement_cache_size")
         passed_on = urlencode([(key, value) for key, value in query if key not in OURS])
-        hosts = parts.netloc.rpartition("@")[2] or dict(query).get("host", "") or "the default host"
-        database = unquote(parts.path.lstrip("/")) or dict(query).get("dbname", "")
         return cls(
             {"dsn": Secret(urlunsplit(parts._replace(query=passed_on)))},
-            shown=f"postgresql://{unquote(hosts)}/{database}",
-            statement_cache_size=cache,
+            shown=_shown(parts, dict(query)),
+            statement_cache_size=int(cache) if cache else None,
         )
 
     def reveal(self) -> dict[str, Any]:
@@ -56,9 +59,28 @@ class Address:
         return f"Address({self.shown})"
 
 
-def _whole_number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isdecimal():
-        raise Faults("database URL", [f"statement_cache_size={text}; expected a whole number, 0 for PgBouncer"])
-    return int(text)
+def _faults(text: str, parts: SplitResult, query: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong, without repeating what may be a part of a password."""
+    if parts.scheme not in SCHEMES:
+        came = f'"{parts.scheme}://"' if "://" in text else "no scheme"
+        yield f"{came}; expected postgresql://user:password@host:5432/database"
+        return
+    _, at, hosts = parts.netloc.rpartition("@")
+    if not at and "@" in text:
+        yield 'there is an "@" outside of its place; in a password write / as %2F, ? as %3F, # as %23 and @ as %40'
+        return
+    for host in filter(None, hosts.split(",")):
+        if (match := _HOST.fullmatch(host)) is None or int(match.group(1) or 1) not in range(1, 65536):
+            yield "a host is not host:port with a port from 1 to 65535"
+    if not query.get("statement_cache_size", "0").isdecimal():
+        yield f"statement_cache_size={query['statement_cache_size']}; expected a whole number, 0 for PgBouncer"
+    if (mode := query.get("sslmode")) is not None and mode not in SSL_MODES:
+        yield f"sslmode={mode}; expected one of {', '.join(SSL_MODES)}"
+
+
+def _shown(parts: SplitResult, query: Mapping[str, str]) -> str:
+    hosts = parts.netloc.rpartition("@")[2]
+    database = unquote(parts.path.lstrip("/")) or query.get("dbname", "")
+    if hosts:
+        return f"postgresql://{unquote(hosts)}/{database}"
+    return f"postgresql:///{database}?host={query['host']}" if "host" in query else f"postgresql:///{database}"

@@ -6,7 +6,8 @@ import asyncio
 import atexit
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -68,6 +69,11 @@ class EmbeddedServer:
         """
         return await _finish_in_thread(self._start, undo=self._leave)
 
+    async def revive(self) -> bool:
+        """Start again a server that crashed while this process uses it; True: it answers (again). False: it is
+        coming down, or someone has stopped it on purpose. Raises `Unavailable`."""
+        return await _finish_in_thread(self._revive)
+
     async def leave(self) -> None:
         """This process uses it no longer; ends the server when nobody else does and it stops when idle."""
         await _finish_in_thread(self._leave)
@@ -90,28 +96,43 @@ class EmbeddedServer:
 
     def _start(self) -> dict[str, Any]:
         with self._guard:
-            places = self._places or self._find_places()
-            with FileLock(places.lock) as lock:
-                lock.wait(deadline=Deadline(LOCK_TIMEOUT_S, waiting_for=f"another process at {places.home}"))
+            if self._places is None:
+                self._places, self._users = self._find_places()
+            places, users = self._places, self._users
+            with _locked(places):
                 if not server.answers(places):
                     self._bring_up(places)
-                if self._users is None:
-                    self._users = FileLock(places.users)
-                    self._users.take(shared=True)
+                if users is None:
+                    users = FileLock(places.users)
+                    users.take(shared=True)
+            self._users = users
+            options = self._options()
             self._starts += 1
-            self._places = places
-            return self._options()
+            return options
 
-    def _find_places(self) -> Places:
+    def _revive(self) -> bool:
+        with self._guard:
+            places = self._places
+            if places is None or self._users is None or not places.home.is_dir():
+                return False
+            with _locked(places):
+                if server.answers(places):
+                    return True
+                if not server.crashed(places):
+                    return False
+                self._bring_up(places)
+            return True
+
+    def _find_places(self) -> tuple[Places, FileLock | None]:
         if self._directory is None:
             _clear_abandoned()
             # Last resort for a process that ends without closing; `leave` does it in an orderly one.
             atexit.register(self._leave_for_good)
-            return Places(where.temporary_home(find_owner()))
+            return where.temporary_home(find_owner())
         home = where.home_of(self._directory, state=self._state)
         for old in where.abandoned_homes(self._directory, home, state=self._state):
             _end_and_remove(Places(old))
-        return Places(home)
+        return Places(home), None
 
     def _bring_up(self, places: Places) -> None:
         owner = find_owner()
@@ -139,9 +160,8 @@ class EmbeddedServer:
         if places is None or users is None:
             return
         self._users = None
-        if self._stop_when_idle:
-            with FileLock(places.lock) as lock:
-                lock.wait(deadline=Deadline(LOCK_TIMEOUT_S, waiting_for=f"another process at {places.home}"))
+        if self._stop_when_idle and places.home.is_dir():
+            with _locked(places):
                 if users.take():  # nobody else shares it
                     server.stop(places)
         users.release()
@@ -170,7 +190,7 @@ class EmbeddedServer:
             "host": str(self._places.run),
             "port": 5432,
             "user": server.USER,
-            "password": Secret(self._places.password.read_text().strip()),
+            "password": Secret(_password(self._places)),
             "database": server.DATABASE,
         }
 
@@ -184,15 +204,31 @@ def _clear_abandoned() -> None:
                 _end_and_remove(places)
 
 
-def _end(places: Places) -> None:
+@contextmanager
+def _locked(places: Places) -> Iterator[None]:
+    """One process at a time makes, starts or ends a server."""
     with FileLock(places.lock) as lock:
         lock.wait(deadline=Deadline(LOCK_TIMEOUT_S, waiting_for=f"another process at {places.home}"))
+        yield
+
+
+def _end(places: Places) -> None:
+    with _locked(places):
         server.stop(places)
 
 
 def _end_and_remove(places: Places) -> None:
     _end(places)
     where.remove(places)
+
+
+def _password(places: Places) -> str:
+    try:
+        return places.password.read_text().strip()
+    except FileNotFoundError:
+        raise Unavailable(
+            "embedded PostgreSQL", f"{places.password} is gone: bring it back, or reset the embedded database"
+        ) from None
 
 
 async def _finish_in_thread(work: Callable[[], T], *, undo: Callable[[], None] | None = None) -> T:
@@ -202,5 +238,6 @@ async def _finish_in_thread(work: Callable[[], T], *, undo: Callable[[], None] |
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         if undo is not None:
-            running.add_done_callback(lambda done: None if done.cancelled() or done.exception() else undo())
+            loop = asyncio.get_running_loop()
+            running.add_done_callback(lambda done: done.exception() or loop.run_in_executor(None, undo))
         raise

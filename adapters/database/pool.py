@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from contracts.ports.metrics import Metrics
 if TYPE_CHECKING:
     from adapters.database.postgres import Limits
 
+Revive = Callable[[], Awaitable[bool]]
+
 CLOSE_TIMEOUT_S = 5.0
 JSONB_VERSION = b"\x01"
 
@@ -26,10 +28,13 @@ JSONB_VERSION = b"\x01"
 class ConnectionPool:
     """Grows from none to `limits.pool_size` and shrinks again when idle."""
 
-    def __init__(self, address: Address, *, limits: Limits, metrics: Metrics | None, name: str) -> None:
+    def __init__(
+        self, address: Address, *, limits: Limits, metrics: Metrics | None, name: str, revive: Revive | None = None
+    ) -> None:
         self._address = address
         self._limits = limits
         self._metrics = metrics
+        self._revive = revive
         options = address.reveal()
         settings = {"application_name": name} if "application_name=" not in options.get("dsn", "") else {}
         cache = limits.statement_cache_size if address.statement_cache_size is None else address.statement_cache_size
@@ -59,7 +64,7 @@ class ConnectionPool:
         finally:
             # A connection that can't be given back is dropped by the pool; what went wrong was raised before.
             with suppress(*DRIVER_ERRORS):
-                await self.raw.release(raw, timeout=CLOSE_TIMEOUT_S)
+                await self.raw.release(raw)
 
     @asynccontextmanager
     async def dedicated(self, *, name: str) -> AsyncIterator[Connection]:
@@ -84,7 +89,9 @@ class ConnectionPool:
     async def _acquire(self) -> Any:
         try:
             await self.raw  # its making is only bookkeeping, as there is no floor; done once
-            return await self.raw.acquire(timeout=self._limits.acquire_timeout_s)
+            # One that lies idle is had without waiting, and a deadline costs as much as a short statement.
+            waits = self.raw.get_idle_size() == 0
+            return await self.raw.acquire(timeout=self._limits.acquire_timeout_s if waits else None)
         except TimeoutError as error:
             busy = self.raw.get_size() - self.raw.get_idle_size()
             why = f"no connection within {self._limits.acquire_timeout_s:g} s"
@@ -95,7 +102,13 @@ class ConnectionPool:
             raise self._unreachable(error) from error
 
     async def _connect(self, *_: Any, **options: Any) -> Any:
-        raw = await asyncpg.connect(**{**self._options, **options})
+        merged = {**self._options, **options}
+        try:
+            raw = await asyncpg.connect(**merged)
+        except OSError:
+            if self._revive is None or not await self._revive():
+                raise
+            raw = await asyncpg.connect(**merged)
         await _speak_json(raw)
         return raw
 

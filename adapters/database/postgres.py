@@ -50,7 +50,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PostgresDb:
-    """Implements `Db` on asyncpg, by a URL or on an `EmbeddedServer`, which it then starts and leaves.
+    """Implements `Db` on asyncpg, by a URL or on an `EmbeddedServer`, which it then starts, leaves, and starts again
+    when that crashed.
 
     Rows are plain dicts; json and jsonb are Python values both ways (pass `msgspec.Raw` for text that is JSON
     already). A transaction whose failed statement was caught can't commit: it raises `Permanent`. Session state
@@ -189,7 +190,8 @@ class PostgresDb:
     async def _made_pool(self, address: Address) -> ConnectionPool:
         from adapters.database.pool import ConnectionPool
 
-        pool = ConnectionPool(address, limits=self._limits, metrics=self._metrics, name=self._name)
+        revive = None if self._server is None else self._server.revive
+        pool = ConnectionPool(address, limits=self._limits, metrics=self._metrics, name=self._name, revive=revive)
         try:
             await self._first_answer(pool)
         except BaseException:

@@ -21,6 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from adapters.database.cluster.locks import FileLock
 from adapters.database.cluster.owner import Owner
 from contracts.errors import Unavailable
 
@@ -41,6 +42,7 @@ class Places:
         self.users = home / "users"
         self.server = home / "server"
         self.password = home / "password"
+        self.settings = home / "server.conf"
         self.log = home / "server.log"
         self.data = home / "data"
 
@@ -109,7 +111,9 @@ def make_private(path: Path, *, mode: int = 0o700) -> None:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise Unavailable(
-                "embedded PostgreSQL", f"{path} is not a directory of this user: remove it, or choose another place"
+                "embedded PostgreSQL",
+                f"{path} is not a directory of this user (uid {os.geteuid()}) but of uid {status.st_uid}: "
+                "run as that user, remove it, or choose another place",
             ) from None
     else:
         path.chmod(mode)
@@ -128,24 +132,27 @@ def make_run(places: Places, owner: Owner) -> None:
     owner.give(run)
 
 
-def temporary_home(owner: Owner) -> Path:
-    """A fresh one in the temporary directory, or where the server's user can reach it."""
-    for parent in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):  # noqa: S108
-        if not parent.is_dir():
+def temporary_home(owner: Owner) -> tuple[Places, FileLock]:
+    """A fresh one in the temporary directory, or where the server's user can reach it, with its `users` shared.
+
+    It gets its name only then: `temporary_homes` never sees one that is not in use yet.
+    """
+    for parent in _temporary_parents():
+        unnamed = Path(tempfile.mkdtemp(prefix=f".{TEMPORARY}", dir=parent))
+        unnamed.chmod(0o711 if owner.switch else 0o700)
+        if owner.switch and not owner.can_pass(unnamed):
+            unnamed.rmdir()
             continue
-        home = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent)).resolve()
-        if owner.switch:
-            home.chmod(0o711)
-        if not owner.switch or owner.can_pass(home):
-            return home
-        home.rmdir()
+        users = FileLock(unnamed / "users")
+        users.take(shared=True)
+        home = unnamed.rename(unnamed.with_name(unnamed.name.removeprefix(".")))
+        return Places(home), users
     raise Unavailable("embedded PostgreSQL", "its user can reach no temporary directory; set TMPDIR to one that it can")
 
 
 def temporary_homes() -> list[Path]:
     """Every one that this user has made and that is still there."""
-    parents = {Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")}  # noqa: S108
-    found = [home.resolve() for parent in parents for home in parent.glob(f"{TEMPORARY}*")]
+    found = [home for parent in _temporary_parents() for home in parent.glob(f"{TEMPORARY}*")]
     return [home for home in found if home.is_dir() and home.stat().st_uid == os.geteuid()]
 
 
@@ -153,6 +160,11 @@ def remove(places: Places) -> None:
     """Everything of a cluster that has ended."""
     shutil.rmtree(places.run, ignore_errors=True)
     shutil.rmtree(places.home, ignore_errors=True)
+
+
+def _temporary_parents() -> list[Path]:
+    parents = (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp"))  # noqa: S108
+    return list(dict.fromkeys(parent.resolve() for parent in parents if parent.is_dir()))
 
 
 def _short_hash(path: Path) -> str:

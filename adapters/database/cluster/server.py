@@ -59,7 +59,7 @@ def make(places: Places, owner: Owner, programs: Path, *, durable: bool) -> None
     half = places.home / f"data.{os.getpid()}.new"
     half.mkdir(mode=0o700)
     owner.give(half)
-    # Below the new directory, which no other user can look into, for as long as initdb needs to read it.
+    # Readable by the server's user only, for as long as initdb needs it.
     letter = places.home / f"letter.{os.getpid()}"
     _write_private(letter, password)
     owner.give(letter)
@@ -69,23 +69,38 @@ def make(places: Places, owner: Owner, programs: Path, *, durable: bool) -> None
         _call(command, owner, timeout_s=INITDB_TIMEOUT_S)
     finally:
         letter.unlink()
-    with (half / "postgresql.conf").open("a") as config:
-        config.write("\ninclude 'millrace.conf'\n")
+    # Ours stand outside of what the server's user can write to: root writes to no path of its choosing.
+    opened = os.open(half / "postgresql.conf", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+    with os.fdopen(opened, "w") as config:
+        config.write(f"\ninclude '../{places.settings.name}'\n")
     _write_private(places.password, password)
     half.rename(places.data)
 
 
 def start(places: Places, owner: Owner, programs: Path, *, durable: bool) -> None:
-    """Start a server and wait until it takes connections. One that is starting or recovering is waited for; what a
-    crash left behind is cleared first. Raises `Unavailable` with the end of the server's log."""
+    """Start a server and wait until it takes connections. One that is starting, recovering or stopping is waited for;
+    what a crash left behind is cleared first. Raises `Unavailable` with the end of the server's log."""
     deadline = Deadline(START_TIMEOUT_S, waiting_for="the start of the embedded PostgreSQL")
+    launched = False
     while not answers(places):
         with FileLock(places.server) as living:
-            if living.take():
+            if living.take() and not answers(places):
+                if launched:
+                    raise _unavailable(f"the server did not start; {places.log} ends with: {_log_tail(places)}")
                 # No process of a server is left, so this is a crash's: its pid may be anybody's by now.
                 places.pid_file.unlink(missing_ok=True)
                 _launch(places, owner, programs, living, durable=durable)
-        _await_ready(places, deadline)
+                launched = True
+        try:
+            deadline.pause()
+        except TimeoutError as error:
+            raise _unavailable(f"{error}; {places.log} ends with: {_log_tail(places)}") from error
+
+
+def crashed(places: Places) -> bool:
+    """Whether a server ended without being told to: an orderly end takes its `postmaster.pid` away."""
+    with FileLock(places.server) as living:
+        return living.take() and places.pid_file.exists()
 
 
 def stop(places: Places, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
@@ -94,20 +109,18 @@ def stop(places: Places, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         with FileLock(places.server) as living:
             if not places.home.is_dir() or living.take():
                 return
-            if (pid := _pid(places)) is not None:
-                _signal(pid, kind)
+            _signal(places, kind)
             try:
                 living.wait(deadline=Deadline(timeout_s, waiting_for="the end of the embedded PostgreSQL"))
             except TimeoutError:
                 continue
             return
-    raise Unavailable("embedded PostgreSQL", f"the server of {places.home} does not end; its log is {places.log}")
+    raise _unavailable(f"the server of {places.home} does not end; its log is {places.log}")
 
 
 def _launch(places: Places, owner: Owner, programs: Path, living: FileLock, *, durable: bool) -> None:
-    settings = places.data / "millrace.conf"
-    settings.write_text(_settings(places, durable=durable))
-    owner.give(settings)
+    places.settings.write_text(_settings(places, durable=durable))
+    places.settings.chmod(0o644)
     if places.log.exists() and places.log.stat().st_size > LOG_BYTES:
         places.log.replace(places.log.with_suffix(".log.1"))
     places.log.touch(mode=0o600)
@@ -116,20 +129,6 @@ def _launch(places: Places, owner: Owner, programs: Path, living: FileLock, *, d
     where = ("-D", places.data, "-l", places.log)
     command: list[str | Path] = [programs / "pg_ctl", "start", "--no-wait", "--silent", *where]
     _call(command, owner, timeout_s=START_TIMEOUT_S, inherits=(living.file,))
-
-
-def _await_ready(places: Places, deadline: Deadline) -> None:
-    """Until the server answers or is gone again."""
-    while not answers(places):
-        with FileLock(places.server) as living:
-            if living.take() and not answers(places):
-                raise Unavailable(
-                    "embedded PostgreSQL", f"the server did not start; {places.log} ends with: {_log_tail(places)}"
-                )
-        try:
-            deadline.pause()
-        except TimeoutError as error:
-            raise Unavailable("embedded PostgreSQL", f"{error}; see {places.log}") from error
 
 
 def _call(command: list[str | Path], owner: Owner, *, timeout_s: float, inherits: tuple[int, ...] = ()) -> None:
@@ -150,10 +149,10 @@ def _call(command: list[str | Path], owner: Owner, *, timeout_s: float, inherits
             **owner.process(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable("embedded PostgreSQL", f"{program} could not be run: {error}") from error
+        raise _unavailable(f"{program} could not be run: {error}") from error
     if done.returncode != 0:
         said = " ".join((done.stderr or b"").decode(errors="replace").split())
-        raise Unavailable("embedded PostgreSQL", f"{program} ended with {done.returncode}: {said or 'see its log'}")
+        raise _unavailable(f"{program} ended with {done.returncode}: {said or 'see its log'}")
 
 
 def _settings(places: Places, *, durable: bool) -> str:
@@ -184,11 +183,6 @@ def _status(places: Places) -> str | None:
     return lines[7].strip() if len(lines) > 7 else None
 
 
-def _pid(places: Places) -> int | None:
-    lines = _pid_lines(places)
-    return int(lines[0]) if lines and lines[0].strip().isdecimal() else None
-
-
 def _pid_lines(places: Places) -> list[str]:
     try:
         return places.pid_file.read_text().splitlines()
@@ -196,8 +190,16 @@ def _pid_lines(places: Places) -> list[str]:
         return []
 
 
-def _signal(pid: int, kind: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
+def _signal(places: Places, kind: signal.Signals) -> None:
+    """To the server's first process, if it is one of the data's owner (the file is the server's, not ours)."""
+    lines = _pid_lines(places)
+    if not lines or not lines[0].strip().isdecimal():
+        return
+    pid = int(lines[0])
+    with suppress(OSError):
+        process = Path("/proc") / str(pid)
+        if process.parent.joinpath("self").exists() and process.stat().st_uid != places.data.stat().st_uid:
+            return
         os.kill(pid, kind)
 
 
@@ -210,6 +212,10 @@ def _log_tail(places: Places) -> str:
     except OSError:
         return "(no log)"
     return " | ".join(lines[-6:])
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable("embedded PostgreSQL", why)
 
 
 def _write_private(path: Path, text: str) -> None:
