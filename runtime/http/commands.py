@@ -9,7 +9,6 @@ from typing import Annotated
 import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import State
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from contracts.errors import BadInput, NotFound
@@ -52,7 +51,6 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     status_code=202,
     summary="Post a command, or a message of a stream.",
     tags=["commands"],
-    responses={202: ResponseSpec(data_container=AcceptedCommand | AcceptedMessage, description="It is safe.")},
 )
 async def post_command(
     state: State,
@@ -80,7 +78,7 @@ async def post_command(
         priority=priority,
         delay_s=delay_s,
         not_before=not_before,
-        correlation_id=request.scope["state"]["correlation_id"],  # type: ignore[typeddict-item]
+        correlation_id=request.scope["state"]["correlation_id"],
     )
     site.must_take_work()
     recorded = await _submit(site, envelope)

@@ -15,6 +15,7 @@ Place = tuple[datetime, str]
 
 
 def written(place: Place) -> str:
+    """Safe in a URL."""
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
 
 

@@ -62,22 +62,29 @@ class Gate:
     ) -> None:
         try:
             async with self._clock.timeout(REQUEST_TIMEOUT_S):
-                refusal = admission.refuse(self._rules, asked)
-                body = b"" if refusal or asked.method in admission.SAFE else await self._body(asked, receive)
-                if refusal := refusal or (body if isinstance(body, Refusal) else None):
-                    await answer.refuse(refusal)
+                taken = self._refusal(scope, asked) or await self._body(asked, receive)
+                if isinstance(taken, Refusal):
+                    await answer.refuse(taken)
                     return
                 state = {"correlation_id": correlation_id, "sees_all": admission.may_see_all(self._rules, asked)}
                 inner = {**scope, "method": "GET" if asked.method == "HEAD" else asked.method, "state": state}
-                await self._app(inner, _replayed(body, receive), answer)
+                await self._app(inner, _replayed(taken, receive), answer)
         except TimeoutError:
             await answer.fail(503, f"no answer within {REQUEST_TIMEOUT_S:g} s; try again", {"Retry-After": "5"})
         except Exception:  # noqa: BLE001 - the outermost frame of a request: it must be told, and must not be shown
             self._log.exception("a request broke", method=asked.method, path=asked.path[:200])
             await answer.fail(500, f"this is a fault of the server; its log has more under {correlation_id}")
 
+    def _refusal(self, scope: Scope, asked: Asked) -> Refusal | None:
+        # PostgreSQL can't keep a NUL, so nothing has one in its name: better said here than by the database.
+        if "\x00" in asked.path or b"%00" in scope.get("query_string", b""):
+            return Refusal(status=400, error="no path and no parameter may have a NUL character")
+        return admission.refuse(self._rules, asked)
+
     async def _body(self, asked: Asked, receive: Receive) -> bytes | Refusal:
-        """All of it, within bounds of size and time."""
+        """All of it, within bounds of size and time; what only reads has none."""
+        if asked.method in admission.SAFE:
+            return b""
         too_large = Refusal(status=413, error=f"the body may have {BODY_BYTES} bytes")
         declared = asked.headers.get("content-length", ("0",))[0]
         if declared.isdecimal() and int(declared[:12]) > BODY_BYTES:

@@ -32,7 +32,7 @@ async def ready(state: State, request: Request) -> Response[Report]:  # type: ig
     """Each adapter's check with its latency in milliseconds. 503 unless all are well and the process is running: while
     it drains, no more work should come here."""
     site: Site = state.site
-    report = await site.readiness.report(in_full=request.scope["state"]["sees_all"])  # type: ignore[typeddict-item]
+    report = await site.readiness.report(in_full=request.scope["state"]["sees_all"])
     return Response(report, status_code=200 if report.ok else 503)
 
 

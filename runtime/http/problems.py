@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from contracts.errors import BadInput, Conflict, Faults, MillraceError, NotFound, Undecodable, Unavailable
+from contracts.errors import BadInput, Conflict, Faults, MillraceError, NotFound, Unavailable, Undecodable
 
 RETRY_AFTER_S = 5
 _SAID_TWICE = re.compile(r" - at `\$\.?\w*`$")
@@ -26,7 +26,7 @@ class LateAnswer(MillraceError):
     """Whether a command was recorded is unknown; asking again with its id is safe."""
 
 
-def of_ours(request: Request[Any, Any, Any], error: MillraceError) -> Response[Problem]:
+def of_ours(_request: Request[Any, Any, Any], error: MillraceError) -> Response[Problem]:
     """The status follows from the error's place in the tree."""
     match error:
         case BadInput() | Faults():
@@ -39,7 +39,7 @@ def of_ours(request: Request[Any, Any, Any], error: MillraceError) -> Response[P
             return _response(409, str(error))
         case Unavailable() | LateAnswer():
             return _response(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
-    return unforeseen(request, error)
+    raise error
 
 
 def of_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
@@ -51,15 +51,13 @@ def of_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Respon
     if error.status_code == 405:
         return _response(405, f"{request.method} is not offered at {request.url.path[:200]}; see /docs")
     if error.status_code >= 500:
-        return unforeseen(request, error)
+        raise error
     return _response(error.status_code, error.detail)
 
 
-def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """The log has it all; the answer names the line to look for."""
-    request.app.state.site.log.exception("a request broke", method=request.method, path=request.url.path[:200])
-    found_by = request.scope["state"]["correlation_id"]  # type: ignore[typeddict-item]
-    return _response(500, f"this is a fault of the server; its log has more under {found_by}")
+def unforeseen(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Left to the gate, the one place that logs it and answers without showing it."""
+    raise error
 
 
 def _parameter_faults(extra: Any) -> list[str]:

@@ -1,0 +1,32 @@
+"""The Litestar application of one worker. Imported when the server starts, and not before: it is half a second."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+
+from contracts.errors import MillraceError
+from runtime.http import commands, describing, gate, health, jobs, problems
+from runtime.http.admission import Rules
+from runtime.http.site import Site
+
+HANDLERS = [*describing.HANDLERS, *health.HANDLERS, *commands.HANDLERS, *jobs.HANDLERS]
+
+
+def application(site: Site, rules: Rules) -> gate.Gate:
+    """Ready to be served; makes no connection."""
+    litestar = Litestar(
+        HANDLERS,
+        state=State({"site": site}),
+        exception_handlers={
+            MillraceError: problems.of_ours,
+            HTTPException: problems.of_litestar,
+            Exception: problems.unforeseen,
+        },
+        request_max_body_size=gate.BODY_BYTES,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    return gate.Gate(litestar, rules, site.worker.clock, site.log)  # type: ignore[arg-type]

@@ -1,0 +1,60 @@
+"""OpenAPI and AsyncAPI of this worker, each made when first asked for and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from runtime.http import openapi
+
+if TYPE_CHECKING:
+    from runtime.worker import Worker
+
+
+class Documents:
+    """Neither changes while the process runs: modules are mounted before it starts."""
+
+    def __init__(self, worker: Worker, *, needs_token: bool) -> None:
+        self._worker = worker
+        self._needs_token = needs_token
+        self._openapi: dict[str, Any] | None = None
+        self._asyncapi: dict[str, Any] | None = None
+
+    async def openapi(self) -> dict[str, Any]:
+        if self._openapi is None:
+            # A quarter of a second of Litestar's imports and reflection: not on the loop that runs the jobs.
+            self._openapi = await anyio.to_thread.run_sync(self._make_openapi)
+        return self._openapi
+
+    async def asyncapi(self) -> dict[str, Any]:
+        if self._asyncapi is None:
+            self._asyncapi = await anyio.to_thread.run_sync(self._make_asyncapi)
+        return self._asyncapi
+
+    def _make_openapi(self) -> dict[str, Any]:
+        from runtime.http.application import HANDLERS
+
+        routes = [mounted.route for mounted in self._worker.mounted.values()]
+        return openapi.document(HANDLERS, routes, version=_version(), needs_token=self._needs_token)
+
+    def _make_asyncapi(self) -> dict[str, Any]:
+        from faststream.specification.asyncapi import AsyncAPI
+
+        made = AsyncAPI(
+            self._worker.adapters.bus.broker,
+            title="Millrace",
+            version=_version(),
+            description="What the modules of this worker take, and from where.",
+        )
+        document: dict[str, Any] = made.to_specification().to_jsonable()
+        return document
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("millrace")
+    except PackageNotFoundError:
+        return "0"

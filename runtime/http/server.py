@@ -1,0 +1,159 @@
+"""The server as a component of the worker: uvicorn inside our event loop, under our signals, log and deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from contracts.errors import Faults
+from contracts.ports import Secret
+from runtime.http.admission import Rules
+from runtime.http.listen import BACKLOG, bound, is_loopback, url_of
+from runtime.tasks import Tasks
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from runtime.worker import Worker
+
+GRACE_S = 3
+"""How long requests that are being answered may go on after `stop`."""
+KEEP_ALIVE_S = 15
+CONNECTIONS = 512
+"""Above this, 503: a bound on what strangers can make this process hold."""
+
+
+class HttpServer:
+    """`start` takes the address at once; connections wait for the moment until they are served. A server that breaks
+    later ends the process: one that nobody can ask for its health is of no use."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._tasks = Tasks()
+        self._sockets: list[socket.socket] = []
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self.address = ""
+
+    async def start(self) -> None:
+        """Raises `Faults` when a port is taken or the token can't be one, before anything else is started."""
+        token = await self._token()
+        try:
+            main, metrics_port = self._listen()
+        except Faults:
+            self._close_sockets()
+            raise
+        self.address = url_of(main)
+        rules = Rules(
+            token=token, on_loopback=is_loopback(_host_of(main)), hosts=self._names(), metrics_port=metrics_port
+        )
+        self._serving = self._tasks.start(self._serve(rules), name="http")
+        self._serving.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """No new connections; requests that are being answered get `GRACE_S`. Idempotent."""
+        serving, self._serving = self._serving, None
+        try:
+            if serving and self._server:
+                self._server.should_exit = True
+                async with self._worker.clock.timeout(GRACE_S + 1.0):
+                    await asyncio.wait([serving])
+        except TimeoutError:
+            self._worker.log.warn("http did not end in time; its connections are cut")
+        finally:
+            await self._tasks.stop()
+            self._cut_connections()
+            self._close_sockets()
+
+    async def _serve(self, rules: Rules) -> None:
+        # Half a second of imports, in a thread: they must not hold up the first jobs, nor what else is being opened.
+        self._server = await asyncio.to_thread(_made, self._worker, rules)
+        await self._server.serve(sockets=self._sockets)
+
+    def _ended(self, serving: asyncio.Task[None]) -> None:
+        if serving.cancelled() or serving is not self._serving:
+            return
+        error = serving.exception()
+        self._worker.log.error("http broke", error=repr(error))
+        self._worker.supervisor.stop("http broke", failed=True)
+
+    async def _token(self) -> Secret | None:
+        await self._worker.adapters.open("secrets")
+        token = await self._worker.adapters.secrets.get("HTTP_TOKEN")
+        if token is not None and not token.reveal().strip():
+            raise Faults("http", ["the secret HTTP_TOKEN is empty; give it a value, or take it away"])
+        return token
+
+    def _listen(self) -> tuple[socket.socket, int | None]:
+        """The main socket, and the port of the one that is for metrics alone, where there is one."""
+        settings = self._worker.settings
+        main = bound(settings.http_host, settings.http_port, setting="HTTP_PORT")
+        self._sockets.append(main)
+        port = settings.metrics_prometheus_port
+        if port is None or port == _port_of(main):
+            return main, None
+        self._sockets.append(bound(settings.http_host, port, setting="METRICS_PROMETHEUS_PORT"))
+        return main, port
+
+    def _names(self) -> frozenset[str]:
+        settings = self._worker.settings
+        names = ["localhost", settings.http_host, socket.gethostname(), *getattr(settings, "http_allowed_hosts", ())]
+        return frozenset(name.lower() for name in names)
+
+    def _cut_connections(self) -> None:
+        if self._server is None:
+            return
+        for listener in getattr(self._server, "servers", ()):
+            listener.close()
+        for connection in tuple(self._server.server_state.connections):
+            connection.transport.abort()
+
+    def _close_sockets(self) -> None:
+        while self._sockets:
+            self._sockets.pop().close()
+
+
+def _host_of(listening: socket.socket) -> str:
+    return str(listening.getsockname()[0])
+
+
+def _port_of(listening: socket.socket) -> int:
+    return int(listening.getsockname()[1])
+
+
+def _made(worker: Worker, rules: Rules) -> uvicorn.Server:
+    import logging
+
+    import uvicorn
+
+    from runtime.http.application import application
+    from runtime.http.site import Site
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Signals are the supervisor's."""
+            yield
+
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        application(Site(worker, needs_token=rules.token is not None), rules),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        # Never: the peer is who the socket says it is.
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    config.load()
+    return Server(config)
