@@ -1,0 +1,1 @@
+"""The Files port: `local` on a disk; buckets are to come."""
