@@ -29,7 +29,7 @@ POINTS = ("record:before", "record:after", "claim:after", "commit:before", "comm
 module = Module("steps", kind="job", summary="Adds one row for each step, exactly once.")
 
 
-class RunSteps(Contract):
+class RunSteps(Contract, frozen=True):
     steps: int
 
 
