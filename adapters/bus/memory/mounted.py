@@ -86,8 +86,8 @@ class MountedSubscriber(SubscriberUsecase[Received]):
     async def start(self) -> None:
         if self._member is not None:
             return
-        await super().start()
         topic, group = self.log.subscribe(self.topic, self.group, self._config.partitions)
+        await super().start()
         self._member = member = Member(topic, group, self.consumer, revoke_wait_s=self._revoke_wait_s)
         self._post_start()
         self._loop.start(self._fetch(member), "fetch")

@@ -61,8 +61,8 @@ class MemorySubscriber(SubscriberUsecase[Received]):
     async def start(self) -> None:
         if self._member is not None:
             return
-        await super().start()
         topic, group = self.log.subscribe(self.topic, self.group, self._config.partitions)
+        await super().start()
         wait_s = self._outer_config.graceful_timeout or DEFAULT_REVOKE_WAIT_S
         self._member = member = Member(topic, group, self, revoke_wait_s=wait_s)
         self._post_start()
