@@ -15,6 +15,7 @@ from contracts.errors import Faults
 from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
 
 if TYPE_CHECKING:
+    from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
     from runtime.settings import Settings
 
@@ -127,9 +128,18 @@ class Adapters:
         if self.settings.db == "memory":
             return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics)
         if self.settings.db_postgres_url is None:
-            server = EmbeddedServer(self.settings.millrace_home / "postgres")
-            return PostgresDb(server=server, limits=limits, metrics=self.metrics)
+            return PostgresDb(server=self._embedded, limits=limits, metrics=self.metrics)
         return PostgresDb(self.settings.db_postgres_url, limits=limits, metrics=self.metrics)
+
+    @cached_property
+    def _embedded(self) -> EmbeddedServer:
+        from adapters.database.embedded import EmbeddedServer
+
+        return EmbeddedServer(self.settings.millrace_home / "postgres")
+
+    async def remove_embedded(self) -> None:
+        """End the embedded database server and delete its data."""
+        await self._embedded.stop(remove=True)
 
     async def open(self, name: str) -> None:
         """Connect one adapter; what it stands on is opened before it. Idempotent."""

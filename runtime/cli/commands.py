@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runtime.cli import config, doctor, jobs, migrate, modules, publish
+from runtime.cli import config, doctor, jobs, migrate, modules, publish, reset
 
 
 def add(app: typer.Typer) -> None:
@@ -15,3 +15,4 @@ def add(app: typer.Typer) -> None:
     migrate.add(app)
     config.add(app)
     doctor.add(app)
+    reset.add(app)

@@ -11,7 +11,7 @@ import typer
 
 from runtime.cli import commands, modules_of
 
-BUILT_IN = ("publish", "jobs", "modules", "migrate", "config", "doctor")
+BUILT_IN = ("publish", "jobs", "modules", "migrate", "config", "doctor", "reset")
 
 
 def build(argv: list[str]) -> typer.Typer:

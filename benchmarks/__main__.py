@@ -1,0 +1,39 @@
+"""`python -m benchmarks [NAME …] [--rounds N]`: run all benchmarks, or the named ones."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+BENCHMARKS = {
+    "jobs": "no-op jobs and their latency, against procrastinate",
+    "start": "from the shell prompt to the first line of a job",
+    "batch_etl": "a million-row CSV into PostgreSQL, against COPY into staging and SQL, and dlt",
+}
+
+
+def main() -> int:
+    """The worst exit code of the benchmarks that were run."""
+    listing = "\n".join(f"  {name:<10} {what}" for name, what in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Measure what the documentation claims.\n\n{listing}",
+        epilog="example: python -m benchmarks jobs --rounds 3",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which ones (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each contestant, in turn")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+    worst = 0
+    for name in given.names or BENCHMARKS:
+        print(f"\n{name}: {BENCHMARKS[name]}", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--rounds", str(given.rounds)]
+        worst = max(worst, subprocess.run(command, check=False).returncode)
+    return worst
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
