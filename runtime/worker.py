@@ -105,7 +105,7 @@ class Worker:
             metrics=self.metrics,
             only=only,
         )
-        self.intake = Intake(ledger, self.dispatcher, self.lease, self.clock, self.log)
+        self.intake = Intake(ledger, self.dispatcher, self.lease, self.clock, self.log, self.metrics)
         self.housekeeping = Housekeeping(ledger, self.clock, self.log, self.metrics)
         for one in jobs.values():
             self.adapters.bus.mount(JobConsumer(one, self.intake), schema=descriptor.schema_of(one.route.contract))

@@ -18,7 +18,7 @@ def add(app: typer.Typer) -> None:
 
 def reset(
     invocation: Invocation,
-    yes: Annotated[bool, typer.Option("--yes", help="Really: jobs, tables and files of the embedded parts go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Really: jobs, tables and files go.")] = False,
 ) -> int | None:
     """Stop the embedded PostgreSQL and delete it, with all that is kept in MILLRACE_HOME."""
     settings = invocation.settings()

@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from contracts.errors import LeaseLost, Unavailable, Undecodable
+from contracts import metrics as metric
+from contracts.errors import LeaseLost, Permanent, Unavailable, Undecodable
 from contracts.job import NewJob
 from contracts.message import Delivery, Envelope
 from contracts.module import JobRoute
-from contracts.ports import Assignment, Clock, Log
-from contracts.ports.ledger import DeadLetter, Ledger, Recorded
+from contracts.outcome import Dead
+from contracts.ports import Assignment, Clock, Log, Metrics
+from contracts.ports.ledger import Ledger, Recorded
+from runtime.dead_letter import dead_letter
 from runtime.jobs.dispatcher import Dispatcher
 from runtime.jobs.lease import Lease
 from runtime.pipeline import Mounted
@@ -32,25 +36,35 @@ RETRY_MAX_S = 5.0
 class Intake:
     """The commands of all job routes of this worker. `recorded_of` lets a publisher wait for its own."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, lease: Lease, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, ledger: Ledger, dispatcher: Dispatcher, lease: Lease, clock: Clock, log: Log, metrics: Metrics
+    ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._lease = lease
         self._clock = clock
         self._log = log
+        self._metrics = metrics
         self._buffer: deque[tuple[JobConsumer, Assignment, Delivery]] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._expected: dict[str, asyncio.Future[Recorded | Undecodable]] = {}
+        # Two may post under one id at the same time: each is answered, the first to ask first.
+        self._expected: dict[str, list[asyncio.Future[Recorded | Permanent]]] = {}
         self._full: set[Assignment] = set()
 
-    def expect(self, message_id: str) -> asyncio.Future[Recorded | Undecodable]:
+    def expect(self, message_id: str) -> asyncio.Future[Recorded | Permanent]:
         """A future of what recording made of the command with this id; forget it with `cancel()`."""
-        future: asyncio.Future[Recorded | Undecodable] = asyncio.get_running_loop().create_future()
-        self._expected[message_id] = future
-        future.add_done_callback(lambda _: self._expected.pop(message_id, None))
+        future: asyncio.Future[Recorded | Permanent] = asyncio.get_running_loop().create_future()
+        self._expected.setdefault(message_id, []).append(future)
+        future.add_done_callback(partial(self._forget, message_id))
         return future
+
+    def _forget(self, message_id: str, future: asyncio.Future[Recorded | Permanent]) -> None:
+        waiting = self._expected[message_id]
+        waiting.remove(future)
+        if not waiting:
+            del self._expected[message_id]
 
     def put(self, consumer: JobConsumer, assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
         self._buffer.extend((consumer, assignment, delivery) for delivery in deliveries)
@@ -92,20 +106,29 @@ class Intake:
                 self._full.clear()
 
     async def _record(self, batch: Sequence[tuple[JobConsumer, Assignment, Delivery]]) -> None:
-        jobs, letters = [], []
+        jobs = []
         for consumer, _, delivery in batch:
             try:
                 command = consumer.mounted.decode(delivery.envelope.body)
-                jobs.append(new_job(consumer.route, command, delivery.envelope))
+                jobs.append((new_job(consumer.route, command, delivery.envelope), delivery))
             except Undecodable as error:
-                letters.append(_letter(delivery, error))
-                self._answer(delivery.envelope.id, error)
-        if letters:
-            await self._ledger.dead_letters.bury(letters)
+                await self._bury(delivery, "undecodable", error)
         if jobs:
             await self._record_jobs(jobs)
 
-    async def _record_jobs(self, jobs: Sequence[NewJob]) -> None:
+    async def _record_jobs(self, jobs: Sequence[tuple[NewJob, Delivery]]) -> None:
+        """All together; where the ledger refuses one for good, the others are recorded without it."""
+        try:
+            await self._record_together([job for job, _ in jobs])
+        except Permanent as error:
+            if len(jobs) == 1:
+                await self._bury(jobs[0][1], "the ledger refuses it", error)
+                return
+            middle = len(jobs) // 2
+            await self._record_jobs(jobs[:middle])
+            await self._record_jobs(jobs[middle:])
+
+    async def _record_together(self, jobs: Sequence[NewJob]) -> None:
         slots = self._dispatcher.reserve()
         recorded: list[Recorded] = []
         try:
@@ -129,10 +152,17 @@ class Intake:
                 # Someone else has the partition and will record these again: a no-op by id.
                 self._log.debug("a partition moved before its commands were acknowledged")
 
-    def _answer(self, message_id: str, answer: Recorded | Undecodable) -> None:
-        expected = self._expected.get(message_id)
-        if expected and not expected.done():
-            expected.set_result(answer)
+    async def _bury(self, delivery: Delivery, reason: str, error: Permanent) -> None:
+        await self._ledger.dead_letters.bury([dead_letter(delivery, Dead(reason=reason, error=str(error)))])
+        self._metrics.add(metric.DEAD_LETTERS, address=delivery.envelope.address, reason=reason)
+        self._log.error("command buried", id=delivery.envelope.id, reason=reason, error=str(error))
+        self._answer(delivery.envelope.id, error)
+
+    def _answer(self, message_id: str, answer: Recorded | Permanent) -> None:
+        for expected in self._expected.get(message_id, ()):
+            if not expected.done():
+                expected.set_result(answer)
+                return
 
 
 class JobConsumer:
@@ -188,18 +218,3 @@ def new_job(route: JobRoute, command: msgspec.Struct, envelope: Envelope) -> New
 def _unique_key(route: JobRoute, command: msgspec.Struct) -> str:
     values: Mapping[str, Any] = {name: getattr(command, name) for name in route.unique}
     return f"{route.address} {msgspec.json.encode(values, order='sorted').decode()}"
-
-
-def _letter(delivery: Delivery, error: Undecodable) -> DeadLetter:
-    envelope = delivery.envelope
-    return DeadLetter(
-        id=envelope.id,
-        address=envelope.address,
-        reason="undecodable",
-        body=envelope.body,
-        error=str(error),
-        key=envelope.key,
-        headers=envelope.headers,
-        origin=f"{delivery.partition.address}/{delivery.partition.index}@{delivery.position}",
-        correlation_id=envelope.correlation_id,
-    )

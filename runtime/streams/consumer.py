@@ -14,7 +14,7 @@ from contracts.logging_context import work as about
 from contracts.message import Delivery
 from contracts.module import StreamRoute
 from contracts.ports import Assignment
-from contracts.ports.ledger import DeadLetter
+from runtime.dead_letter import dead_letter
 from runtime.pipeline import Mounted, Work, carry
 from runtime.policy.lanes import Lanes
 from runtime.policy.retry import Cut
@@ -256,7 +256,7 @@ class StreamConsumer:
 
     async def _bury(self, passage: Passage, delivery: Delivery, dead: outcome.Dead) -> None:
         """Into the dead letters, then finished. While the ledger is down the message is kept, and its lane waits."""
-        letter = _letter(delivery, dead)
+        letter = dead_letter(delivery, dead)
         failures = 0
         while True:
             try:
@@ -328,19 +328,3 @@ class Streams:
 def _partition_lane(owned: OwnedPartition) -> str:
     partition = owned.assignment.partition
     return f"{partition.address}/{partition.index}"
-
-
-def _letter(delivery: Delivery, dead: outcome.Dead) -> DeadLetter:
-    envelope = delivery.envelope
-    return DeadLetter(
-        id=envelope.id,
-        address=envelope.address,
-        reason=dead.reason,
-        body=envelope.body,
-        error=dead.error,
-        traceback=dead.traceback,
-        key=envelope.key,
-        headers=envelope.headers,
-        origin=f"{delivery.partition.address}/{delivery.partition.index}@{delivery.position}",
-        correlation_id=envelope.correlation_id,
-    )
