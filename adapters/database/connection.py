@@ -12,7 +12,7 @@ import anyio
 
 from adapters.database import copying
 from adapters.database.copying import affected
-from adapters.database.translation import DRIVER_ERRORS, translated
+from adapters.database.translation import DRIVER_ERRORS, is_lost, translated
 from contracts.errors import LeaseLost, Permanent
 from contracts.metrics import DB_QUERY_DURATION
 from contracts.ports.database import CopyFormat, Guard, Row
@@ -140,13 +140,13 @@ class Connection:
 
     @property
     def lost(self) -> bool:
-        return self.raw.is_closed()
+        return is_lost(self.raw)
 
     async def _run(self, operation: str, call: Awaitable[T]) -> T:
         try:
             return await self._timed(operation, call)
         except DRIVER_ERRORS as error:
-            raise translated(error, where=self._where, closed=self.raw.is_closed()) from error
+            raise translated(error, where=self._where, closed=self.lost) from error
 
     async def _timed(self, operation: str, call: Awaitable[T]) -> T:
         if self._metrics is None:
@@ -160,7 +160,7 @@ class Connection:
 
     async def _undo(self, sql: str) -> None:
         """Never leaves half a transaction open, whatever happens: what can't be undone is disconnected."""
-        if self.raw.is_closed():
+        if self.lost:
             return
         undone = False
         try:
@@ -170,5 +170,5 @@ class Connection:
         except DRIVER_ERRORS:
             undone = False  # the error that led here says more
         finally:
-            if not undone:
+            if not undone and not self.lost:
                 self.raw.terminate()

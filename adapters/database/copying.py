@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from typing import TYPE_CHECKING, Any
 
 from adapters.database import names
-from adapters.database.translation import DRIVER_ERRORS, refused_copy
+from adapters.database.translation import DRIVER_ERRORS, is_lost, refused_copy
 from contracts.errors import BadInput
 from contracts.ports.database import CopyFormat
 
@@ -78,7 +78,7 @@ async def copy_rows(
     except DRIVER_ERRORS as error:
         if error is counted.broke:
             raise
-        raise refused_copy(error, where=where, closed=raw.is_closed()) from error
+        raise refused_copy(error, where=where, closed=is_lost(raw)) from error
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         # The driver's encoders raise what they come across; only the source's own errors are not about the data.
         if error is counted.broke:
@@ -114,7 +114,7 @@ async def copy_stream(
     except DRIVER_ERRORS as error:
         if chunks.broke is not None:
             raise chunks.broke from None
-        raise refused_copy(error, where=where, closed=raw.is_closed()) from error
+        raise refused_copy(error, where=where, closed=is_lost(raw)) from error
     finally:
         await chunks.aclose()
     return affected(status)

@@ -48,14 +48,14 @@ class EmbeddedServer:
         ephemeral: bool = False,
         stop_when_idle: bool | None = None,
         durable: bool = True,
-        state: Path | None = None,
+        state: Path | str | None = None,
     ) -> None:
         if (directory is None) != ephemeral:
             raise ValueError("EmbeddedServer takes a directory, or ephemeral=True and none")
         self._directory = None if directory is None else Path(directory)
         self._stop_when_idle = ephemeral if stop_when_idle is None else stop_when_idle
         self._durable = durable
-        self._state = state or where.state_directory()
+        self._state = Path(state or where.state_directory())
         self._guard = threading.Lock()
         self._starts = 0
         self._places: Places | None = None

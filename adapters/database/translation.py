@@ -5,6 +5,8 @@ SQLSTATE classes: https://www.postgresql.org/docs/18/errcodes-appendix.html
 
 from __future__ import annotations
 
+from typing import Any
+
 import asyncpg
 
 from contracts.errors import BadInput, MillraceError, Permanent, Transient, Unavailable
@@ -29,6 +31,14 @@ _AGAIN = (
 )
 _INPUT = ("22", "23")
 """Data exceptions and violated constraints."""
+
+
+def is_lost(raw: Any) -> bool:
+    """Whether a connection has ended. A pool takes its proxy away as soon as it notices, and then it only raises."""
+    try:
+        return bool(raw.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 def translated(error: BaseException, *, where: str, closed: bool = False) -> MillraceError:

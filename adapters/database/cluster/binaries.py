@@ -18,7 +18,7 @@ MAJOR = "18"
 
 
 def find_programs(owner: Owner, state: Path) -> Path:
-    """The directory of `initdb`, `pg_ctl` and `postgres`; copies are kept below `state`. Raises `Unavailable`."""
+    """The directory of `initdb` and `postgres`; copies are kept below `state`. Raises `Unavailable`."""
     # Found without being imported: its import makes lock files and costs time.
     spec = importlib.util.find_spec(PACKAGE)
     root = Path(spec.origin).parent / f"pginstall{MAJOR}" if spec is not None and spec.origin is not None else None

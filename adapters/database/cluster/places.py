@@ -62,6 +62,10 @@ class Places:
     def socket(self) -> Path:
         return self.run / SOCKET
 
+    @property
+    def socket_lock(self) -> Path:
+        return self.run / f"{SOCKET}.lock"
+
 
 def state_directory() -> Path:
     """The system's place for the data of services (only root can write there)."""

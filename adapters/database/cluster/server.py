@@ -53,28 +53,36 @@ def answers(places: Places) -> bool:
 
 def make(places: Places, owner: Owner, programs: Path, *, durable: bool) -> None:
     """`initdb` beside its place, then one rename: what a killed process left half made is never taken for a cluster."""
-    for half in places.home.glob("data.*.new"):
-        shutil.rmtree(half, ignore_errors=True)
-    password = secrets.token_urlsafe(32)
-    half = places.home / f"data.{os.getpid()}.new"
-    half.mkdir(mode=0o700)
-    owner.give(half)
-    # Readable by the server's user only, for as long as initdb needs it.
-    letter = places.home / f"letter.{os.getpid()}"
+    with FileLock(places.server) as living:
+        # An `initdb` whose starter was killed goes on writing for a moment.
+        living.wait(deadline=Deadline(INITDB_TIMEOUT_S, waiting_for="an initdb that another process has left"))
+        for half in places.home.glob("data.*.new"):
+            shutil.rmtree(half, ignore_errors=True)
+        for letter in places.home.glob("data.*.letter"):
+            letter.unlink()
+        half = places.home / f"data.{os.getpid()}.new"
+        half.mkdir(mode=0o700)
+        owner.give(half)
+        password = secrets.token_urlsafe(32)
+        _initdb(half, owner, programs, living, password=password, durable=durable)
+        # Ours stand outside of what the server's user can write to: root writes to no path of its choosing.
+        opened = os.open(half / "postgresql.conf", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        with os.fdopen(opened, "w") as config:
+            config.write(f"\ninclude '../{places.settings.name}'\n")
+        _write_private(places.password, password)
+        half.rename(places.data)
+
+
+def _initdb(half: Path, owner: Owner, programs: Path, living: FileLock, *, password: str, durable: bool) -> None:
+    letter = half.with_suffix(".letter")
     _write_private(letter, password)
     owner.give(letter)
+    where = (f"--pgdata={half}", f"--username={USER}", f"--pwfile={letter}")
+    command: list[str | Path] = [programs / "initdb", *where, *INITDB, *([] if durable else ["--no-sync"])]
     try:
-        where = (f"--pgdata={half}", f"--username={USER}", f"--pwfile={letter}")
-        command: list[str | Path] = [programs / "initdb", *where, *INITDB, *([] if durable else ["--no-sync"])]
-        _call(command, owner, timeout_s=INITDB_TIMEOUT_S)
+        _call(command, owner, timeout_s=INITDB_TIMEOUT_S, inherits=living.file)
     finally:
         letter.unlink()
-    # Ours stand outside of what the server's user can write to: root writes to no path of its choosing.
-    opened = os.open(half / "postgresql.conf", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-    with os.fdopen(opened, "w") as config:
-        config.write(f"\ninclude '../{places.settings.name}'\n")
-    _write_private(places.password, password)
-    half.rename(places.data)
 
 
 def start(places: Places, owner: Owner, programs: Path, *, durable: bool) -> None:
@@ -87,8 +95,9 @@ def start(places: Places, owner: Owner, programs: Path, *, durable: bool) -> Non
             if living.take() and not answers(places):
                 if launched:
                     raise _unavailable(f"the server did not start; {places.log} ends with: {_log_tail(places)}")
-                # No process of a server is left, so this is a crash's: its pid may be anybody's by now.
-                places.pid_file.unlink(missing_ok=True)
+                # No process of a server is left, so these are a crash's: the pid in them may be anybody's by now.
+                for stale in (places.pid_file, places.socket, places.socket_lock):
+                    stale.unlink(missing_ok=True)
                 _launch(places, owner, programs, living, durable=durable)
                 launched = True
         try:
@@ -125,23 +134,24 @@ def _launch(places: Places, owner: Owner, programs: Path, living: FileLock, *, d
         places.log.replace(places.log.with_suffix(".log.1"))
     places.log.touch(mode=0o600)
     owner.give(places.log)
-    # `pg_ctl` puts the server into a session of its own and lets go of it; the inherited lock tells that it lives.
-    where = ("-D", places.data, "-l", places.log)
-    command: list[str | Path] = [programs / "pg_ctl", "start", "--no-wait", "--silent", *where]
-    _call(command, owner, timeout_s=START_TIMEOUT_S, inherits=(living.file,))
+    # Its parent ends at once, so it is nobody's child, in a session of its own; the inherited lock tells that it lives.
+    # (`pg_ctl` does the same, but puts paths into a shell's text unquoted.)
+    launch = '"$1" -D "$2" </dev/null >>"$3" 2>&1 &'
+    command: list[str | Path] = ["/bin/sh", "-c", launch, "sh", programs / "postgres", places.data, places.log]
+    _call(command, owner, timeout_s=START_TIMEOUT_S, inherits=living.file)
 
 
-def _call(command: list[str | Path], owner: Owner, *, timeout_s: float, inherits: tuple[int, ...] = ()) -> None:
+def _call(command: list[str | Path], owner: Owner, *, timeout_s: float, inherits: int) -> None:
     program = Path(command[0]).name
     try:
         done = subprocess.run(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE if not inherits else subprocess.DEVNULL,  # a server would keep the pipe open
+            stderr=subprocess.PIPE,
             cwd="/",
             env=ENVIRONMENT,
-            pass_fds=inherits,
+            pass_fds=(inherits,),
             start_new_session=True,
             umask=0o077,
             timeout=timeout_s,
@@ -151,8 +161,8 @@ def _call(command: list[str | Path], owner: Owner, *, timeout_s: float, inherits
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _unavailable(f"{program} could not be run: {error}") from error
     if done.returncode != 0:
-        said = " ".join((done.stderr or b"").decode(errors="replace").split())
-        raise _unavailable(f"{program} ended with {done.returncode}: {said or 'see its log'}")
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        raise _unavailable(f"{program} ended with {done.returncode}: {said or 'it said nothing'}")
 
 
 def _settings(places: Places, *, durable: bool) -> str:
@@ -211,7 +221,7 @@ def _log_tail(places: Places) -> str:
             lines = log.read().decode(errors="replace").splitlines()
     except OSError:
         return "(no log)"
-    return " | ".join(lines[-6:])
+    return " | ".join(lines[-8:])
 
 
 def _unavailable(why: str) -> Unavailable:
