@@ -63,7 +63,10 @@ class Consumer(Protocol):
     async def assigned(self, assignment: Assignment) -> None: ...
 
     def fetched(self, assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
-        """A fetch, in order of position. Returns at once: to slow the bus down the consumer pauses the assignment."""
+        """A fetch, in order of position. Returns at once: to slow the bus down the consumer pauses the assignment.
+
+        What was released comes again under its old position, so a later fetch can begin below an earlier one.
+        """
         ...
 
     async def revoked(self, assignment: Assignment) -> None:

@@ -26,7 +26,7 @@ from adapters.bus.memory.message import MemoryMessage, Redelivery
 from adapters.bus.memory.router import MemoryRoute, MemoryRouter
 from adapters.bus.turn import next_turn
 from adapters.clock.manual import ManualClock
-from contracts.errors import LeaseLost, Unavailable
+from contracts.errors import BadInput, LeaseLost, Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -359,7 +359,6 @@ async def test_a_request_is_answered(broker: MemoryBroker) -> None:
     assert await answer.decode() == 42
     assert answer.correlation_id == "ask-1"
     assert await (await publisher.request(4, timeout=5)).decode() == 8
-    assert not broker.log.replies
 
 
 async def test_a_request_without_an_answer_times_out(broker: MemoryBroker, clock: ManualClock) -> None:
@@ -374,7 +373,60 @@ async def test_a_request_without_an_answer_times_out(broker: MemoryBroker, clock
         assert not asking.done()
         await clock.advance(2)
         assert isinstance(await asking, TimeoutError)
-    assert not broker.log.replies
+
+
+async def test_an_answer_that_comes_too_late_is_dropped(
+    broker: MemoryBroker, clock: ManualClock, seen: Seen, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = asyncio.Event()
+
+    @broker.subscriber("slow")
+    async def slow(number: int, message: Message) -> int:
+        seen.note(message.reply_to)
+        await go_on.wait()
+        return number
+
+    await broker.start()
+    with caplog.at_level(logging.INFO, "millrace.bus"):
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(_outcome(broker, "slow"))
+            await seen.until(1)
+            await clock.advance(2)
+            assert isinstance(await asking, TimeoutError)
+        go_on.set()
+        await quiet()
+    assert "nobody waits for it" in caplog.text
+    assert broker.log.stats(seen.notes[0]).messages == 0
+    assert broker.log.stats("slow").messages == 0
+
+
+async def test_a_handler_that_cannot_be_cancelled_does_not_hold_up_the_stop(
+    log: MemoryLog, seen: Seen, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = MemoryBroker(log, graceful_timeout=0.01, logger=None)
+    let_go = asyncio.Event()
+
+    @broker.subscriber("orders")
+    async def handle(number: int) -> None:
+        seen.note("began")
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                seen.note("refused")
+
+    await broker.start()
+    await broker.publish(1, "orders")
+    await seen.until(1)
+    async with asyncio.TaskGroup() as tasks:
+        stopping = tasks.create_task(broker.stop())
+        await seen.until(2)
+        await clock.advance(100)
+        await stopping
+    assert "does not end after its cancellation" in caplog.text
+    assert log.stats("orders").messages == 1
+    let_go.set()
+    await quiet()
 
 
 async def _outcome(broker: MemoryBroker, topic: str) -> BaseException | None:
@@ -549,6 +601,9 @@ async def test_the_default_logger_writes_where_messages_go(log: MemoryLog, seen:
 
 
 async def test_what_the_broker_does_not_do_it_says(broker: MemoryBroker) -> None:
+    await broker.connect()
+    with pytest.raises(BadInput, match="no address"):
+        await broker.publish(1)
     with pytest.raises(FeatureNotSupportedException):
         await broker.publish_batch(1, 2, queue="orders")
     with pytest.raises(ValueError, match="max_workers=0"):

@@ -166,6 +166,30 @@ async def test_what_is_on_its_way_through_a_middleware_is_not_handed_over_any_mo
             assert recorder.deliveries[0].deliveries == 1, "nobody saw it the first time"
 
 
+async def test_stopping_the_intake_stops_native_subscribers_too(backing: MemoryBacking) -> None:
+    async with Scene(backing) as scene:
+        bus = scene.unopened(scene.recorder())
+        began, may_end = asyncio.Event(), asyncio.Event()
+        handled: list[bytes] = []
+
+        @bus.broker.subscriber(scene.address, group="native", partitions=backing.partitions)
+        async def handle(body: bytes) -> None:
+            began.set()
+            await may_end.wait()
+            handled.append(body)
+
+        await bus.open()
+        await bus.start()
+        await bus.publish(scene.envelope(b"one", key="k"))
+        await bus.publish(scene.envelope(b"two", key="k"))
+        await began.wait()
+        await bus.stop_intake()
+        may_end.set()
+        await backing.quiet()
+        assert handled == [b"one"]
+        assert backing.log.stats(scene.address).lag["native"] == 1
+
+
 # --- consumers that break -----------------------------------------------------------------------------------------
 
 

@@ -96,11 +96,15 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
         """What subscribers gave up, oldest first."""
         return tuple(self.log.dead)
 
+    @property
+    def memory_subscribers(self) -> Sequence[MemorySubscriber | MountedSubscriber]:
+        """All subscribers, routers' included, as what they are here."""
+        return [each for each in self.subscribers if isinstance(each, MemorySubscriber | MountedSubscriber)]
+
     async def start(self) -> None:
         """Begin to consume. Every group has its place before the first message is handled. Idempotent."""
         await self.connect()
-        for subscriber in self.subscribers:
-            assert isinstance(subscriber, MemorySubscriber | MountedSubscriber)
+        for subscriber in self.memory_subscribers:
             subscriber.claim()
         await super().start()
 

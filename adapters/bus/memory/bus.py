@@ -107,7 +107,8 @@ class MemoryBus:
         await self._broker.publish_envelope(identified(envelope, self._clock))
 
     async def stop_intake(self) -> None:
-        for subscriber in self._mounted:
+        """Native subscribers of the application take nothing more either."""
+        for subscriber in self._broker.memory_subscribers:
             subscriber.drain()
 
     async def close(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("millrace.bus")
 
 DEFAULT_PARTITIONS = 8
+REPLY_PREFIX = "_reply."  # no address of a route begins like this
 OVERHEAD_BYTES = 256  # what an envelope costs beyond its payload, about
 LONGEST_NAP_S = 60.0  # the wall clock may be set: the heap is looked at again at least this often
 
@@ -80,8 +82,7 @@ class MemoryLog:
         self.bounds = bounds or Bounds()
         self.dead: deque[DeadLetter] = deque(maxlen=self.bounds.dead_letters)
         """What native subscribers gave up: the newest `dead_letters` of them."""
-        self.replies: dict[str, asyncio.Future[Envelope]] = {}
-        """Who waits for an answer, by address: an answer goes to its asker and nowhere else."""
+        self._asked: dict[str, asyncio.Future[Envelope]] = {}  # who waits for an answer, by address
         self._topics: dict[str, Topic] = {}
         self._later: list[tuple[datetime, int, Callable[[], None]]] = []  # a heap: instant, order, what to do
         self._scheduled = 0
@@ -98,10 +99,11 @@ class MemoryLog:
 
     async def publish(self, envelope: Envelope) -> None:
         """Keep the message; waits for room up to the bounds' deadline, then raises `Transient`."""
-        if (asker := self.replies.pop(envelope.address, None)) is not None:
-            if not asker.done():
-                asker.set_result(envelope)
+        if envelope.address.startswith(REPLY_PREFIX):
+            self._answer(envelope)
             return
+        if not envelope.address:
+            raise BadInput(f"message {envelope.id} has no address: say where it is to go, such as 'orders.raw'")
         topic = self._topic(envelope.address)
         size_bytes = _size_bytes(envelope)
         if size_bytes > self.bounds.max_bytes:
@@ -113,6 +115,16 @@ class MemoryLog:
             topic.accept(envelope, size_bytes)
         else:
             await topic.wait_for_room(envelope, size_bytes)
+
+    @contextmanager
+    def ask(self) -> Iterator[tuple[str, asyncio.Future[Envelope]]]:
+        """An address that takes one answer, and the answer; what comes after the block is dropped."""
+        address = REPLY_PREFIX + self.clock.new_id()
+        answer = self._asked[address] = asyncio.get_running_loop().create_future()
+        try:
+            yield address, answer
+        finally:
+            del self._asked[address]
 
     def stats(self, address: str) -> AddressStats:
         """Zeros for an address that nobody has used."""
@@ -149,6 +161,13 @@ class MemoryLog:
                     continue
         finally:
             self._timers.remove(changed)
+
+    def _answer(self, envelope: Envelope) -> None:
+        asked = self._asked.get(envelope.address)
+        if asked is None or asked.done():
+            _logger.info("an answer to %s is dropped: nobody waits for it any more", envelope.address)
+        else:
+            asked.set_result(envelope)
 
     def _do_what_is_due(self) -> float:
         now = self.clock.now()

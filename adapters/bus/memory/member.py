@@ -185,6 +185,7 @@ class Member:
             await self._tasks.finished()
         finally:
             self.evict()
+            await self._tasks.close()
 
     def evict(self) -> None:
         """Put the member out of its group at once, without asking it: for one that doesn't answer any more."""

@@ -88,6 +88,7 @@ class MountedSubscriber(SubscriberUsecase[Received]):
             return
         topic, group = self.log.subscribe(self.topic, self.group, self._config.partitions)
         await super().start()
+        self.fault = ""
         self._member = member = Member(topic, group, self.consumer, revoke_wait_s=self._revoke_wait_s)
         self._post_start()
         self._loop.start(self._fetch(member), "fetch")
@@ -107,9 +108,8 @@ class MountedSubscriber(SubscriberUsecase[Received]):
         member.drain()
         try:
             await self._loop.close()
-            await member.leave()
         finally:
-            member.evict()
+            await member.leave()
 
     async def get_one(self, *, timeout: float = 5.0) -> StreamMessage[Received] | None:  # noqa: ASYNC109
         raise RuntimeError(f"the messages of {self.topic} go to its route: declare a subscriber of another group")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -53,16 +52,12 @@ class MemoryProducer(ProducerProto[MemoryPublishCommand]):
     async def request(self, cmd: MemoryPublishCommand) -> Received:
         """Publish and wait for the answer; raises `TimeoutError`."""
         log = self.log
-        cmd.reply_to = f"_reply.{log.clock.new_id()}"
-        asked: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
-        log.replies[cmd.reply_to] = asked
-        try:
+        with log.ask() as (address, asked):
+            cmd.reply_to = address
             async with log.clock.timeout(cmd.timeout_s):
                 await self.publish(cmd)
                 answer = await asked
-        finally:
-            log.replies.pop(cmd.reply_to, None)
-        return Received(Delivery(answer, Partition(cmd.reply_to, 0), 0), log=log)
+        return Received(Delivery(answer, Partition(address, 0), 0), log=log)
 
     async def publish_batch(self, cmd: MemoryPublishCommand) -> None:
         raise FeatureNotSupportedException(

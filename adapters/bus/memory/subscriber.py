@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -20,6 +21,9 @@ from adapters.bus.memory.publisher import MemoryAnswer
 from adapters.bus.owned import OwnedTasks
 
 DEFAULT_REVOKE_WAIT_S = 15.0
+CLEAN_UP_WAIT_S = 5.0  # for handlers that were cancelled
+
+_logger = logging.getLogger("millrace.bus")
 
 
 class MemorySubscriber(SubscriberUsecase[Received]):
@@ -81,10 +85,14 @@ class MemorySubscriber(SubscriberUsecase[Received]):
         self._running.pop(asyncio.current_task(), None)
         try:
             await super().stop()
-            await self._workers.close()
-            await member.leave()
         finally:
-            member.evict()
+            await self._cut_workers()
+            await member.leave()
+
+    def drain(self) -> None:
+        """Take nothing more; what runs goes on."""
+        if self._member:
+            self._member.drain()
 
     async def assigned(self, lease: Lease) -> None:
         """Nothing to prepare: messages are settled one by one."""
@@ -147,6 +155,14 @@ class MemorySubscriber(SubscriberUsecase[Received]):
         )
         assert message is not None
         return message
+
+    async def _cut_workers(self) -> None:
+        try:
+            async with self.log.clock.timeout(CLEAN_UP_WAIT_S):
+                await self._workers.close()
+        except TimeoutError:
+            self._running.clear()
+            _logger.warning("a handler of %s does not end after its cancellation; its message is kept", self.topic)
 
     def _take(self, member: Member) -> Received | None:
         while lease := member.next_ready():
