@@ -12,7 +12,7 @@ from msgspec import Meta
 from contracts.message import Contract
 
 
-class RunBatchEtl(Contract):
+class RunBatchEtl(Contract, frozen=True, kw_only=True):
     """Load the files of one dataset into its table."""
 
     dataset: Annotated[str, Meta(min_length=1, description="Name of a dataset in the catalog.")]
@@ -122,6 +122,8 @@ class DatasetLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetLines(msgspec.Struct, frozen=True, kw_only=True):
+    """The list, in order of name."""
+
     datasets: tuple[DatasetLine, ...]
 
 
@@ -171,6 +173,8 @@ class ExportQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
+    """The file that was written."""
+
     path: str
     rows: int
     bytes: int

@@ -96,7 +96,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             try:
                 zoneinfo.ZoneInfo(self.timezone)
             except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-                found.append(("timezone", f"{self.timezone!r} is not a time zone; use a name like UTC or Europe/Berlin"))
+                found.append(
+                    ("timezone", f"{self.timezone!r} is not a time zone; use a name like UTC or Europe/Berlin")
+                )
         both = {token.lower() for token in self.true_tokens} & {token.lower() for token in self.false_tokens}
         if self.type == "bool" and both:
             found.append(("true_tokens", f"{', '.join(sorted(both))} would mean both true and false"))
@@ -268,7 +270,5 @@ def _unknown(name: str, names: list[str]) -> str:
 def _twice(path: str, field: str, values: list[str]) -> list[Fault]:
     dot = f".{field}" if field else ""
     return [
-        (f"{path}[{at}]{dot}", f"{value!r} is there twice")
-        for at, value in enumerate(values)
-        if value in values[:at]
+        (f"{path}[{at}]{dot}", f"{value!r} is there twice") for at, value in enumerate(values) if value in values[:at]
     ]

@@ -1,0 +1,3 @@
+drop table millrace.quarantine;
+drop table millrace.dataset_files;
+drop table millrace.dataset_loads;

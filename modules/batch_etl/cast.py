@@ -1,0 +1,202 @@
+"""Whole columns of text to typed columns.
+
+A column is cast in one sweep by an expression that is trusted only where it can't be wrong (`layouts`). Every row
+that it does not vouch for, and every row that fails a check, is judged again alone by `rules` (exact, slow, with all
+the reasons): it comes back typed, or it is rejected. So the fast way never decides that a row is bad, and strictness
+costs nothing where rows are usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from contracts.dataset import Column
+from modules.batch_etl.layouts import layouts, typed_layout
+from modules.batch_etl.rules import Reason, Rule, Rules
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SEQ = "__seq"
+"""The place of a row in the whole input, beside the declared columns."""
+
+ODD_SHARE = 64
+"""When more than one value in this many is doubted, the column is tried in its other layouts before its rows are
+judged one by one."""
+
+
+class Cast:
+    """What became of a chunk: `frame` has the good rows with `SEQ`, `rejected` the index and reasons of the others."""
+
+    __slots__ = ("frame", "rejected")
+
+    def __init__(self, frame: pl.DataFrame, rejected: list[tuple[int, list[Reason]]]) -> None:
+        self.frame = frame
+        self.rejected = rejected
+
+
+class Caster:
+    """Casts chunks of one dataset. It remembers which layout suited a column, for the next chunk."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.names = [rule.name for rule in rules.columns]
+        self.schema = {rule.name: dtype(rule.column) for rule in rules.columns}
+        self._preferred: dict[str, int] = {}
+
+    def cast(self, raw: pl.DataFrame, seq: pl.Series) -> Cast:
+        """`raw` has a column of text, or of a Parquet type, for each declared one; `seq` numbers its rows."""
+        import polars as pl
+
+        nulled = raw.select(_nulled(rule, raw.schema[rule.name]) for rule in self.rules.columns)
+        both = nulled.with_columns(
+            seq.alias(SEQ), *(expression for rule in self.rules.columns for expression in self._look(rule, nulled))
+        )
+        both = self._look_again(both)
+        both = both.with_columns(self._checked(both))
+        where = both.get_column("__bad").arg_true()
+        result = [pl.col(f"v:{name}").alias(name) for name in self.names]
+        if not len(where):
+            return Cast(both.select(*result, SEQ), [])
+        good = both.filter(~pl.col("__bad")).select(*result, SEQ)
+        rescued, rejected = self._judge(raw, seq, where.to_list())
+        if rescued:
+            again = pl.DataFrame(rescued, schema={**self.schema, SEQ: pl.Int64}, orient="row")
+            good = pl.concat([good, again]).sort(SEQ)
+        return Cast(good, rejected)
+
+    def _look(self, rule: Rule, nulled: pl.DataFrame) -> list[pl.Expr]:
+        """The typed column `v:name`, and `d:name`: where its cast is in doubt."""
+        import polars as pl
+
+        kind = nulled.schema[rule.name]
+        if kind == pl.String:
+            options = layouts(rule)
+            look = options[min(self._preferred.get(rule.name, 0), len(options) - 1)]
+        else:
+            look = typed_layout(rule, kind)
+        source = pl.col(rule.name)
+        value, trusted = look(source)
+        doubt = source.is_not_null() & ~trusted.fill_null(value=False)
+        return [value.cast(self.schema[rule.name], strict=False).alias(f"v:{rule.name}"), doubt.alias(f"d:{rule.name}")]
+
+    def _look_again(self, both: pl.DataFrame) -> pl.DataFrame:
+        """Try the other layouts of a column that is in doubt in more than a few rows."""
+        import polars as pl
+
+        if both.height < ODD_SHARE:
+            return both
+        doubts = both.select(pl.col(f"d:{name}").sum() for name in self.names).row(0)
+        for rule, doubted in zip(self.rules.columns, doubts, strict=True):
+            if both.schema[rule.name] != pl.String:
+                continue
+            best, options = both.height // ODD_SHARE, layouts(rule)
+            value, doubt = pl.col(f"v:{rule.name}"), pl.col(f"d:{rule.name}")
+            for at, look in enumerate(options):
+                if doubted <= best:
+                    break
+                other, trusted = look(pl.col(rule.name))
+                better = doubt & trusted.fill_null(value=False)
+                both = both.with_columns(
+                    pl.when(better)
+                    .then(other.cast(self.schema[rule.name], strict=False))
+                    .otherwise(value)
+                    .alias(f"v:{rule.name}"),
+                    (doubt & ~better).alias(f"d:{rule.name}"),
+                )
+                left = int(both.get_column(f"d:{rule.name}").sum())
+                if doubted - left > both.height // 2:
+                    self._preferred[rule.name] = at
+                doubted = left
+        return both
+
+    def _checked(self, both: pl.DataFrame) -> list[pl.Expr]:
+        """Defaults filled in, and `__bad`: the rows that must be judged alone."""
+        import polars as pl
+
+        bad: list[pl.Expr] = []
+        filled: list[pl.Expr] = []
+        for rule in self.rules.columns:
+            source, value = pl.col(rule.name), pl.col(f"v:{rule.name}")
+            bad.append(pl.col(f"d:{rule.name}"))
+            if rule.default is not None:
+                default = pl.lit(rule.default, dtype=self.schema[rule.name])
+                filled.append(pl.when(source.is_null()).then(default).otherwise(value).alias(f"v:{rule.name}"))
+            elif rule.required:
+                bad.append(source.is_null())
+            bad += [
+                violated.fill_null(value=False) for violated in _violations(rule, value, both, self.schema[rule.name])
+            ]
+        return [*filled, pl.any_horizontal(bad).alias("__bad")]
+
+    def _judge(
+        self, raw: pl.DataFrame, seq: pl.Series, where: Sequence[int]
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[int, list[Reason]]]]:
+        rescued: list[tuple[Any, ...]] = []
+        rejected: list[tuple[int, list[Reason]]] = []
+        rows = raw[where].iter_rows(named=True)
+        for index, row in zip(where, rows, strict=True):
+            values, reasons = self.rules.judge(row)
+            if reasons:
+                rejected.append((index, reasons))
+            else:
+                rescued.append((*values, seq[index]))
+        return rescued, rejected
+
+
+def dtype(column: Column) -> pl.DataType:
+    """The Polars type that holds a column's values."""
+    import polars as pl
+
+    types: dict[str, pl.DataType] = {
+        "int": pl.Int64(),
+        "float": pl.Float64(),
+        "decimal": pl.Decimal(column.precision, column.scale),
+        "bool": pl.Boolean(),
+        "date": pl.Date(),
+        "timestamp": pl.Datetime("us", "UTC"),
+    }
+    return types.get(column.type, pl.String())
+
+
+def _nulled(rule: Rule, kind: pl.DataType) -> pl.Expr:
+    import polars as pl
+
+    source = pl.col(rule.name)
+    if kind != pl.String or not rule.tokens:
+        return source
+    if rule.tokens == {""}:
+        return pl.when(source != "").then(source)
+    return pl.when(~source.is_in(sorted(rule.tokens))).then(source)
+
+
+def _violations(rule: Rule, value: pl.Expr, both: pl.DataFrame, kind: pl.DataType) -> list[pl.Expr]:
+    """Where a value fails a check; null passes them all."""
+    import polars as pl
+
+    column, found = rule.column, []
+    if rule.choices:
+        found.append(~value.is_in(pl.Series(rule.choices, dtype=kind).implode()))
+    if rule.lowest is not None:
+        found.append(~(value >= pl.lit(rule.lowest, dtype=kind)) | _nan(rule, value))
+    if rule.highest is not None:
+        found.append(~(value <= pl.lit(rule.highest, dtype=kind)) | _nan(rule, value))
+    if column.max_length is not None:
+        found.append(value.str.len_chars() > column.max_length)
+    if rule.pattern is not None:
+        # Each distinct value once, by Python's own expressions: the declaration has one meaning only.
+        distinct = both.get_column(f"v:{rule.name}").unique().drop_nulls()
+        wrong = [text for text in distinct if not rule.pattern.fullmatch(text)]
+        if wrong:
+            found.append(value.is_in(wrong))
+    if rule.day is not None:
+        first, end = rule.day_bounds()
+        found.append((value < pl.lit(first, dtype=kind)) | (value >= pl.lit(end, dtype=kind)))
+    return found
+
+
+def _nan(rule: Rule, value: pl.Expr) -> pl.Expr:
+    import polars as pl
+
+    return value.is_nan() if rule.column.type == "float" else pl.lit(value=False)

@@ -1,0 +1,191 @@
+"""Getting typed rows into the table, within one transaction: straight, merged, appended or swapped in.
+
+straight  a table that is new or empty: COPY in key order, then the key's index in one go
+merge     one statement over staged rows; rows that are the same are not touched at all
+append    COPY behind what is there; with a key, rows whose key is there already are left out
+replace   what belongs to the day goes, COPY of the new
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from datetime import UTC, date, datetime, timedelta
+
+from contracts.dataset import Dataset
+from contracts.errors import BadInput
+from contracts.ports.database import Tx
+from modules.batch_etl import sql, table
+from modules.batch_etl.ahead import Ahead
+from modules.batch_etl.encode import encoded
+from modules.batch_etl.record import Counts
+from modules.batch_etl.rules import Rules
+from modules.batch_etl.sorter import Sorter
+from modules.batch_etl.table import Table, Unique
+
+LOCK_TIMEOUT = "30s"
+STAGE = "batch_etl_stage"
+_LOCK = "select pg_advisory_xact_lock(hashtextextended('millrace.batch_etl ' || $1, 0))"
+_SETTINGS = (
+    f"set local lock_timeout = '{LOCK_TIMEOUT}'; set local work_mem = '64MB'; set local maintenance_work_mem = '256MB'"
+)
+
+
+class Target:
+    """The table, locked against other loads, and fit for the dataset."""
+
+    def __init__(self, tx: Tx, dataset: Dataset, rules: Rules) -> None:
+        self.tx = tx
+        self.dataset = dataset
+        self.rules = rules
+        self.made = False
+        self.oid = 0
+        self._table: Table | None = None
+
+    @property
+    def name(self) -> str:
+        return sql.table(self.dataset.table)
+
+    async def lock(self) -> None:
+        """Waits for other loads into this table, at most `LOCK_TIMEOUT`: then `Transient`."""
+        await self.tx.execute(_SETTINGS)
+        await self.tx.execute(_LOCK, self.dataset.table)
+        self._table = await table.inspect(self.tx, self.dataset.table)
+        self.oid = self._table.oid if self._table else 0
+
+    async def prepare(self) -> None:
+        """Make the table, or what it lacks."""
+        if self._table is None:
+            for statement in table.create(self.dataset, self.rules):
+                await self.tx.execute(statement)
+            self.made = True
+        else:
+            for statement in await table.changes(self.tx, self.dataset, self.rules, self._table):
+                await self.tx.execute(statement)
+        self._table = await table.inspect(self.tx, self.dataset.table)
+        assert self._table is not None
+        self.oid = self._table.oid
+
+    async def load(self, sorter: Sorter, counts: Counts, day: date | None) -> None:
+        """All rows of the sorter; fills `counts`, but for what was read and rejected."""
+        if self.made or await self._can_go_straight():
+            counts.loaded = await self._straight(sorter)
+        elif self.dataset.mode == "replace":
+            # Not truncated, though that were faster: who reads goes on reading the old rows until we commit.
+            counts.removed = await self._remove(day)
+            counts.loaded = await self._copy(sorter, self.dataset.table)
+        elif not self.dataset.key:
+            counts.loaded = await self._copy(sorter, self.dataset.table)
+        else:
+            await self._by_stage(sorter, counts)
+        counts.duplicate += sorter.duplicates
+
+    async def _can_go_straight(self) -> bool:
+        """Whether the table is empty, ours to lock, and nothing else hangs on its rows."""
+        assert self._table is not None
+        if self._table.kind != "r" or self._table.triggers or not self._table.owned:
+            return False
+        if not await table.is_empty(self.tx, self.dataset.table):
+            return False
+        await self.tx.execute(f"lock table {self.name} in access exclusive mode")
+        return await table.is_empty(self.tx, self.dataset.table)
+
+    async def _straight(self, sorter: Sorter) -> int:
+        """A table made or truncated in this transaction takes rows frozen, and its key is built once, at the end."""
+        if self.made:
+            rows = await self._copy(sorter, self.dataset.table, freeze=True)
+            if self.dataset.key:
+                await self.tx.execute(table.add_key(self.dataset))
+            return rows
+        assert self._table is not None
+        await self.tx.execute(f"truncate table {self.name}")
+        key = self._table.unique_on(self.dataset.key)
+        if key is not None and key.constraint_name is not None:
+            await self.tx.execute(f"alter table {self.name} drop constraint {sql.name(key.constraint_name)}")
+        rows = await self._copy(sorter, self.dataset.table, freeze=True)
+        if key is not None and key.constraint_name is not None:
+            await self.tx.execute(_constraint(self.name, key))
+        return rows
+
+    async def _copy(self, sorter: Sorter, into: str, *, freeze: bool = False) -> int:
+        names = [column.name for column in self.dataset.columns]
+        form, pieces = encoded(sorter.frames(), names)
+        async with aclosing(Ahead(pieces)) as source:
+            return await self.tx.copy_in(into, source, columns=names, format=form, freeze=freeze)
+
+    async def _by_stage(self, sorter: Sorter, counts: Counts) -> None:
+        lines = [f"{sql.name(column.name)} {table.sql_type(column)}" for column in self.dataset.columns]
+        await self.tx.execute(f"create temporary table {STAGE} ({', '.join(lines)}) on commit drop")
+        staged = await self._copy(sorter, STAGE, freeze=True)
+        await self.tx.execute(f"analyze {STAGE} ({sql.names(self.dataset.key)})")
+        statement = append_statement(self.dataset) if self.dataset.mode == "append" else merge_statement(self.dataset)
+        merged = await self.tx.fetch_one(statement)
+        assert merged is not None
+        counts.loaded = merged["loaded"]
+        counts.updated = merged["updated"]
+        left = staged - counts.loaded - counts.updated
+        if self.dataset.mode == "append":
+            counts.duplicate += left
+        else:
+            counts.unchanged = left
+
+    async def _remove(self, day: date | None) -> int:
+        """The rows that are to be replaced. Nobody else may write until we are through."""
+        await self.tx.execute(f"lock table {self.name} in share row exclusive mode")
+        if self.dataset.partition_by is None:
+            return await self.tx.execute(f"delete from {self.name}")  # noqa: S608
+        assert day is not None
+        column = sql.name(self.dataset.partition_by)
+        if self.dataset.column(self.dataset.partition_by).type == "date":
+            return await self.tx.execute(f"delete from {self.name} where {column} = $1", day)  # noqa: S608
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return await self.tx.execute(
+            f"delete from {self.name} where {column} >= $1 and {column} < $2", start, start + timedelta(days=1)  # noqa: S608
+        )
+
+
+def merge_statement(dataset: Dataset) -> str:
+    """New rows in, changed rows changed, the same rows left alone; counts what it did.
+
+    Rows that are the same are sorted out by a join beforehand, because ON CONFLICT would lock, and so write, each of
+    them. It still decides by itself: another writer may come between. A row that was inserted has no xmax.
+    """
+    target, key, columns = sql.table(dataset.table), dataset.key, [column.name for column in dataset.columns]
+    rest = [name for name in columns if name not in key]
+    same_key = " and ".join(f"t.{sql.name(name)} = s.{sql.name(name)}" for name in key)
+    changed, action = "", "nothing"
+    if rest:
+        changed = f" or ({sql.names(rest, of='t')}) is distinct from ({sql.names(rest, of='s')})"
+        sets = ", ".join(f"{sql.name(name)} = excluded.{sql.name(name)}" for name in rest)
+        differs = f"({sql.names(rest, of='present')}) is distinct from ({sql.names(rest, of='excluded')})"
+        action = f"update set {sets} where {differs}"
+    return (
+        f"with merged as (insert into {target} as present ({sql.names(columns)})"  # noqa: S608
+        f" select {sql.names(columns, of='s')} from {STAGE} s left join {target} t on {same_key}"
+        f" where t.{sql.name(key[0])} is null{changed} order by {sql.names(key, of='s')}"
+        f" on conflict ({sql.names(key)}) do {action} returning (xmax = 0) as fresh)"
+        " select count(*) filter (where fresh) as loaded, count(*) filter (where not fresh) as updated from merged"
+    )
+
+
+def append_statement(dataset: Dataset) -> str:
+    """Only rows whose key is not there."""
+    target, key, columns = sql.table(dataset.table), dataset.key, [column.name for column in dataset.columns]
+    return (
+        f"with added as (insert into {target} ({sql.names(columns)}) select {sql.names(columns)} from {STAGE}"  # noqa: S608
+        f" order by {sql.names(key)} on conflict ({sql.names(key)}) do nothing returning 1)"
+        " select count(*) as loaded, 0 as updated from added"
+    )
+
+
+def _constraint(target: str, key: Unique) -> str:
+    assert key.constraint_name is not None
+    return f"alter table {target} add constraint {sql.name(key.constraint_name)} {key.definition}"
+
+
+def explain(error: BadInput, dataset: Dataset, day: date | None) -> BadInput:
+    """What the database refused, in the dataset's words. Its detail shows values, so not where those are personal."""
+    faults = error.faults
+    if any(column.personal for column in dataset.columns):
+        faults = [fault.split("; detail:")[0].split("; context:")[0] for fault in faults]
+    of = f" for {day}" if day else ""
+    return BadInput([f"dataset {dataset.name}{of}: {dataset.table} refused the rows: {fault}" for fault in faults])

@@ -1,0 +1,257 @@
+"""The path of a load: plan → read → cast → sort → load → record, one transaction for each day."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from contracts.batch_etl import BatchEtlReport, FileReport, RunBatchEtl
+from contracts.dataset import Dataset
+from contracts.errors import BadInput, Transient
+from contracts.job import Job, Progress
+from contracts.ports import Db, Files, Log, Metrics
+from contracts.ports.database import Tx
+from modules.batch_etl import record, table
+from modules.batch_etl.intake import Intake, Told, TooManyRejected
+from modules.batch_etl.load import Target, explain
+from modules.batch_etl.measures import ROWS
+from modules.batch_etl.plan import Part, plan
+from modules.batch_etl.record import Counts, LoadedFile
+from modules.batch_etl.rules import Rules
+from modules.batch_etl.source import fingerprint
+
+MAX_FILES_TOLD = 1000
+
+
+class Checkpoint(msgspec.Struct, kw_only=True):
+    """The days that are loaded, and what the report says of them so far."""
+
+    done: list[str] = msgspec.field(default_factory=list)
+    report: BatchEtlReport | None = None
+
+
+class _Undo(Exception):
+    """Ends the transaction of a dry run."""
+
+
+class Load:
+    """One run of one command."""
+
+    def __init__(
+        self, cmd: RunBatchEtl, dataset: Dataset, *, job: Job, db: Db, files: Files, log: Log, metrics: Metrics
+    ) -> None:
+        self.cmd = cmd
+        self.dataset = dataset
+        self.job = job
+        self.db = db
+        self.files = files
+        self.log = log.bind(dataset=dataset.name)
+        self.metrics = metrics
+        self.declaration = record.declaration_of(dataset)
+        self.total_bytes = 0
+        self.bytes_before = 0
+        self.rows_before = 0
+
+    async def run(self) -> BatchEtlReport:
+        """Every part that was not done before. What a killed run had committed is in the checkpoint."""
+        parts = await plan(self.dataset, self.cmd, self.files)
+        self.total_bytes = sum(part.size_bytes for part in parts)
+        saved = self.job.saved(Checkpoint) or Checkpoint()
+        report = saved.report or BatchEtlReport(
+            dataset=self.dataset.name, table=self.dataset.table, dry_run=self.cmd.dry_run
+        )
+        for part in parts:
+            if part.name in saved.done:
+                self.bytes_before += part.size_bytes
+                continue
+            if self.job.stopping:
+                await self.job.checkpoint(saved)
+            report = await self._part(part, saved, report)
+        await record.prune(self.db)
+        return report
+
+    async def _part(self, part: Part, saved: Checkpoint, report: BatchEtlReport) -> BatchEtlReport:
+        began = time.perf_counter()
+        rules = Rules(self.dataset, day=part.day if self.dataset.partition_by else None)
+        there = await table.inspect(self.db, self.dataset.table)
+        if there is not None:
+            await table.changes(self.db, self.dataset, rules, there)  # refuse before anything is read
+        skipped, remaining = await self._unchanged(part, there.oid if there else 0)
+        if not remaining:
+            self._told(0, part.size_bytes, f"{part.name or self.dataset.name}: unchanged")
+            report = _with_skipped(report, skipped, seconds=time.perf_counter() - began)
+            return await self._kept(saved, part, report)
+        intake = Intake(self.dataset, rules, max_rejected=self.cmd.max_rejected)
+        try:
+            try:
+                await intake.take(
+                    self.files, [info for info in part.files if info.path in remaining], self._reading(part, saved)
+                )
+            except TooManyRejected:
+                raise await self._refused(part, intake) from None
+            return await self._load(part, saved, report, rules, intake, skipped, began)
+        finally:
+            intake.close()
+
+    async def _load(
+        self,
+        part: Part,
+        saved: Checkpoint,
+        report: BatchEtlReport,
+        rules: Rules,
+        intake: Intake,
+        skipped: Sequence[LoadedFile],
+        began: float,
+    ) -> BatchEtlReport:
+        counts = Counts(read=intake.read, rejected=intake.rejects.count)
+        try:
+            async with self.db.transaction() as tx:
+                target = Target(tx, self.dataset, rules)
+                await target.lock()
+                await self._refuse_twice(tx, intake, target.oid)
+                self._told(intake.read, intake.bytes, f"loading {intake.sorter.rows:,} rows")
+                await target.prepare()
+                await target.load(intake.sorter, counts, part.day)
+                counts.check()
+                await record.quarantine(tx, self.dataset, part.name, intake.files, intake.rejects, job_id=self.job.id)
+                await record.save(
+                    tx,
+                    self.dataset,
+                    part.name,
+                    intake.files,
+                    counts,
+                    target_oid=target.oid,
+                    job_id=self.job.id,
+                    bytes_read=intake.bytes,
+                    seconds=time.perf_counter() - began,
+                )
+                report = _with_loaded(report, counts, intake, seconds=time.perf_counter() - began)
+                report = _with_skipped(report, skipped)
+                if self.cmd.dry_run:
+                    raise _Undo
+                report = await self._kept(saved, part, report, tx=tx)
+        except _Undo:
+            pass
+        except BadInput as error:
+            raise explain(error, self.dataset, part.day) from error
+        self.rows_before += intake.read
+        self.bytes_before += part.size_bytes
+        for outcome in ("loaded", "updated", "unchanged", "duplicate", "rejected"):
+            self.metrics.add(ROWS, getattr(counts, outcome), dataset=self.dataset.name, outcome=outcome)
+        self.log.info("loaded", part=part.name, dry_run=self.cmd.dry_run, **msgspec.structs.asdict(counts))
+        return report
+
+    async def _refuse_twice(self, tx: Tx, intake: Intake, oid: int) -> None:
+        """In mode append a load that ran beside us may have added the same content before we had the lock."""
+        if self.dataset.mode != "append" or not oid:
+            return
+        contents = [file.content for file in intake.files]
+        if len(set(contents)) < len(contents) or await record.loaded_contents(tx, self.dataset, contents, oid):
+            raise Transient(f"dataset {self.dataset.name}: another load added the same content: try again, to skip it")
+
+    async def _kept(
+        self, saved: Checkpoint, part: Part, report: BatchEtlReport, *, tx: Tx | None = None
+    ) -> BatchEtlReport:
+        saved.done.append(part.name)
+        saved.report = report
+        if tx is not None:
+            await self.job.checkpoint(saved, tx=tx)
+        return report
+
+    async def _unchanged(self, part: Part, oid: int) -> tuple[list[LoadedFile], set[str]]:
+        """The files that need not be read, and the paths of those that must be. Mode append knows contents; the
+        others know a day as a whole, because which row of a key wins depends on all of its files."""
+        paths = {info.path for info in part.files}
+        if self.cmd.force and self.dataset.mode != "append":
+            return [], paths
+        known = {file.path: file for file in await record.known(self.db, self.dataset, part.name)}
+        if not oid or (await table.is_empty(self.db, self.dataset.table) and any(file.kept for file in known.values())):
+            return [], paths  # dropped, or emptied by hand: loaded again, though the files have not changed
+        same: list[LoadedFile] = []
+        for info in part.files:
+            before = known.get(info.path)
+            file = LoadedFile(path=info.path, version=info.version, size_bytes=info.size_bytes)
+            if before is not None and before.version == info.version and before.size_bytes == info.size_bytes:
+                file.content = before.content
+            elif self.dataset.mode == "append" or (before is not None and before.size_bytes == info.size_bytes):
+                file.content = await fingerprint(self.files, info.path)
+            same.append(file)
+        if self.dataset.mode == "append":
+            loaded = await record.loaded_contents(self.db, self.dataset, [file.content for file in same], oid)
+            same = [file for file in same if file.content in loaded]
+            return same, paths - {file.path for file in same}
+        usual = all(before.declaration == self.declaration and before.target_oid == oid for before in known.values())
+        contents = {path: before.content for path, before in known.items()}
+        if not usual or {file.path: file.content for file in same} != contents:
+            return [], paths
+        for file in same:
+            if known[file.path].version != file.version and not self.cmd.dry_run:
+                await record.touch(self.db, self.dataset, part.name, file)
+        return same, set()
+
+    async def _refused(self, part: Part, intake: Intake) -> BadInput:
+        """Nothing is loaded, but the rejected rows are kept, so that one can see why."""
+        if not self.cmd.dry_run:
+            async with self.db.transaction() as tx:
+                await record.quarantine(tx, self.dataset, part.name, intake.files, intake.rejects, job_id=self.job.id)
+        of = f" of {part.name}" if part.name else ""
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in intake.rejects.by_reason.most_common(5))
+        return BadInput(
+            f"dataset {self.dataset.name}{of}: more than {self.cmd.max_rejected} rows were rejected (max_rejected), so"
+            f" nothing was loaded. Of {intake.read} rows: {reasons}."
+            f" See `millrace quarantine list --dataset {self.dataset.name}`"
+        )
+
+    def _reading(self, part: Part, saved: Checkpoint) -> Told:
+        async def told(rows: int, read_bytes: int) -> None:
+            self._told(rows, read_bytes, f"reading {part.name}".rstrip())
+            if self.job.stopping:
+                await self.job.checkpoint(saved)  # ends the run: the part begins anew with the next one
+
+        return told
+
+    def _told(self, rows: int, read_bytes: int, message: str) -> None:
+        self.job.progress(
+            Progress(
+                rows=self.rows_before + rows,
+                bytes=self.bytes_before + read_bytes,
+                total_bytes=self.total_bytes,
+                message=message,
+            )
+        )
+
+
+def _with_loaded(report: BatchEtlReport, counts: Counts, intake: Intake, *, seconds: float) -> BatchEtlReport:
+    files = [
+        FileReport(path=file.path, bytes=file.size_bytes, read=file.read, rejected=file.rejected)
+        for file in intake.files
+    ]
+    reasons = Counter(report.rejected_by_reason) + intake.rejects.by_reason
+    return msgspec.structs.replace(
+        report,
+        read=report.read + counts.read,
+        loaded=report.loaded + counts.loaded,
+        updated=report.updated + counts.updated,
+        unchanged=report.unchanged + counts.unchanged,
+        duplicate=report.duplicate + counts.duplicate,
+        rejected=report.rejected + counts.rejected,
+        removed=report.removed + counts.removed,
+        bytes=report.bytes + intake.bytes,
+        seconds=report.seconds + seconds,
+        files=(*report.files, *files)[:MAX_FILES_TOLD],
+        files_read=report.files_read + len(files),
+        rejected_by_reason=dict(reasons.most_common()),
+    )
+
+
+def _with_skipped(report: BatchEtlReport, skipped: Sequence[LoadedFile], *, seconds: float = 0.0) -> BatchEtlReport:
+    files = [FileReport(path=file.path, bytes=file.size_bytes, skipped=True) for file in skipped]
+    return msgspec.structs.replace(
+        report,
+        seconds=report.seconds + seconds,
+        files=(*report.files, *files)[:MAX_FILES_TOLD],
+        files_skipped=report.files_skipped + len(files),
+    )

@@ -1,0 +1,227 @@
+"""What the tests of `batch_etl` run it with: real PostgreSQL, a real folder, a job that keeps its checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from adapters.metrics.memory import MemoryMetrics
+from contracts.batch_etl import BatchEtlReport, RunBatchEtl
+from contracts.dataset import Dataset
+from contracts.errors import BadInput, NotFound
+from contracts.job import Progress
+from contracts.ports import Db, FileInfo, Tx
+from contracts.ports.files import WriteMode
+from modules.batch_etl.module import run
+
+T = TypeVar("T")
+
+
+class FolderFiles:
+    """The Files port on a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.address = str(root)
+
+    def _path(self, path: str) -> Path:
+        full = (self.root / path).resolve()
+        if path.startswith("/") or not full.is_relative_to(self.root.resolve()):
+            raise BadInput(f"{path} leads out of the root")
+        return full
+
+    async def open(self) -> None: ...
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def stat(self, path: str) -> FileInfo:
+        full = self._path(path)
+        if full.is_dir():
+            raise IsADirectoryError(path)
+        try:
+            found = full.stat()
+        except FileNotFoundError:
+            raise FileNotFoundError(path) from None
+        return FileInfo(
+            path=path,
+            size_bytes=found.st_size,
+            modified_at=datetime.fromtimestamp(found.st_mtime, UTC),
+            version=f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}",
+        )
+
+    async def exists(self, path: str) -> bool:
+        return self._path(path).exists()
+
+    async def read(self, path: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
+        return self._path(path).read_bytes()[offset:][:size_bytes]
+
+    async def stream(self, path: str, *, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
+        with self._path(path).open("rb") as file:
+            while chunk := file.read(chunk_bytes):
+                yield chunk
+
+    async def write(self, path: str, data: bytes | AsyncIterable[bytes], *, mode: WriteMode = "overwrite") -> FileInfo:
+        content = data if isinstance(data, bytes) else b"".join([part async for part in data])
+        full = self._path(path)
+        full.parent.mkdir(parents=True, exist_ok=True)
+        full.write_bytes(content)
+        return await self.stat(path)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[FileInfo]:
+        for full in sorted(self.root.rglob("*")):
+            path = full.relative_to(self.root).as_posix()
+            if full.is_file() and path.startswith(prefix):
+                yield await self.stat(path)
+
+    async def delete(self, path: str) -> None:
+        self._path(path).unlink(missing_ok=True)
+
+
+class OneCatalog:
+    """A catalog of the datasets that a test declares."""
+
+    def __init__(self, *datasets: Dataset) -> None:
+        self._datasets = {dataset.name: dataset for dataset in datasets}
+
+    def datasets(self) -> list[str]:
+        return sorted(self._datasets)
+
+    def dataset(self, name: str) -> Dataset:
+        if name not in self._datasets:
+            raise NotFound(name)
+        return self._datasets[name]
+
+
+class TestJob:
+    """A job whose checkpoints are rows, so that they commit and roll back with what they belong to."""
+
+    __test__ = False
+
+    def __init__(self, db: Db, job_id: str = "job-1") -> None:
+        self.db = db
+        self.id = job_id
+        self.attempt = 1
+        self.correlation_id = "test"
+        self.stopping = False
+        self.stop_at_bytes: int | None = None
+        self.told: list[Progress] = []
+        self._saved: bytes | None = None
+
+    async def recall(self) -> None:
+        """What the next run of the job starts with."""
+        if await self.db.fetch_value("select to_regclass('public.test_checkpoints') is not null"):
+            found = await self.db.fetch_value("select state from public.test_checkpoints where id = $1", self.id)
+            self._saved = found.encode() if found else None
+
+    def saved(self, type_: type[T]) -> T | None:
+        return None if self._saved is None else msgspec.json.decode(self._saved, type=type_)
+
+    async def checkpoint(self, state: Any, *, tx: Tx | None = None) -> None:
+        at: Any = self.db if tx is None else tx
+        await at.execute("create table if not exists public.test_checkpoints (id text primary key, state text)")
+        await at.execute(
+            "insert into public.test_checkpoints values ($1, $2) on conflict (id) do update set state = excluded.state",
+            self.id,
+            msgspec.json.encode(state).decode(),
+        )
+        if tx is None and self.stopping:
+            raise asyncio.CancelledError
+
+    def progress(self, progress: Progress) -> None:
+        self.told.append(progress)
+        if self.stop_at_bytes is not None and progress.bytes >= self.stop_at_bytes:
+            self.stopping = True
+
+
+class SilentLog:
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def _keep(self, message: str, **context: Any) -> None:
+        self.lines.append((message, context))
+
+    debug = info = warn = error = exception = _keep
+
+    def bind(self, **_: Any) -> SilentLog:
+        return self
+
+
+class Etl:
+    """The module with everything that it needs."""
+
+    def __init__(self, db: Db, root: Path) -> None:
+        self.db = db
+        self.root = root
+        self.files = FolderFiles(root)
+        self.log = SilentLog()
+        self.metrics = MemoryMetrics()
+
+    def put(self, path: str, content: str | bytes) -> Path:
+        full = self.root / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        full.write_bytes(content.encode() if isinstance(content, str) else content)
+        return full
+
+    async def run(
+        self,
+        dataset: Dataset,
+        *,
+        job: TestJob | None = None,
+        db: Db | None = None,
+        date: date | None = None,
+        from_date: date | None = None,
+        to_date: date | None = None,
+        source: str | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+        max_rejected: int | None = None,
+    ) -> BatchEtlReport:
+        cmd = RunBatchEtl(
+            dataset=dataset.name,
+            date=date,
+            from_date=from_date,
+            to_date=to_date,
+            source=source,
+            dry_run=dry_run,
+            force=force,
+            max_rejected=max_rejected,
+        )
+        used = db or self.db
+        job = job or TestJob(used)
+        await job.recall()
+        job._saved = None if job.id == "job-1" else job._saved
+        return await run(cmd, job, used, self.files, OneCatalog(dataset), self.log, self.metrics)
+
+    async def rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in await self.db.fetch(sql, *args)]
+
+    async def quarantine(self, dataset: Dataset) -> list[tuple[str, int, list[str], str]]:
+        found = await self.db.fetch(
+            "select file, line, reasons, raw from millrace.quarantine where dataset = $1 order by file, line",
+            dataset.name,
+        )
+        return [
+            (row["file"], row["line"], [f"{r['column']}: {r['message']}" for r in row["reasons"]], row["raw"])
+            for row in found
+        ]
+
+
+def adds_up(report: BatchEtlReport) -> bool:
+    return report.read == sum((report.loaded, report.updated, report.unchanged, report.duplicate, report.rejected))
+
+
+def declared(columns: Iterable[dict[str, Any]], **settings: Any) -> Dataset:
+    """A dataset as its YAML would be decoded."""
+    plain = {"name": "orders", "table": "orders", "source": "orders.csv", "columns": list(columns), **settings}
+    dataset = msgspec.convert(plain, Dataset)
+    assert dataset.faults() == []
+    return dataset
