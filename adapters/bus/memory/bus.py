@@ -12,10 +12,11 @@ from faststream.middlewares import AckPolicy
 from adapters.bus.identity import identified
 from adapters.bus.memory.broker import MemoryBroker
 from adapters.bus.memory.config import MemorySubscriberConfig, MemorySubscriberSpecificationConfig
-from adapters.bus.memory.log import Bounds, MemoryLog
+from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.mounted import FetchLimits, MountedSubscriber
 from adapters.bus.memory.specification import MemorySubscriberSpecification
+from adapters.bus.memory.topic import Bounds
 from adapters.bus.payload import payload_schema
 from contracts.errors import Conflict, Faults, Unavailable
 from contracts.message import Envelope
@@ -82,7 +83,8 @@ class MemoryBus:
                 f"address {route.address}",
                 [f"group {group!r} is mounted twice: name another group, or consume it in one place"],
             )
-        self._log.declare(route.address, partitions)
+        # A delayed command is recorded at once: the ledger outlives this process, and is asked when it is due.
+        self._log.declare(route.address, partitions, delays=not isinstance(route, JobRoute))
         subscriber = self._subscriber(consumer, group, partitions, schema)
         self._mounted.append(subscriber)
 
