@@ -1,0 +1,1 @@
+"""The Catalog port: what users declared, read from YAML files."""

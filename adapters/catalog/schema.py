@@ -1,0 +1,40 @@
+"""A JSON Schema for each kind of declaration, so that editors complete and check what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.dataset import Dataset
+
+KINDS: dict[str, type[msgspec.Struct]] = {"dataset": Dataset}
+
+
+def catalog_schema(kind: str) -> dict[str, Any]:
+    """The schema of `kind`, derived from its contract."""
+    schema = msgspec.json.schema(KINDS[kind])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Millrace {kind}",
+        **schema,
+    }
+
+
+def write_schemas(catalog: Path) -> list[Path]:
+    """Write every kind's schema into `catalog`/schemas; a declaration names its own in a first line such as
+    `# yaml-language-server: $schema=../schemas/dataset.schema.json`."""
+    written = []
+    for kind in KINDS:
+        path = catalog / "schemas" / f"{kind}.schema.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_text(kind), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def as_text(kind: str) -> str:
+    """The schema as its file has it."""
+    return json.dumps(catalog_schema(kind), indent=2, ensure_ascii=False) + "\n"
