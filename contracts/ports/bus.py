@@ -22,7 +22,8 @@ class BusCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool
     """Messages survive the death of every process."""
     delay: bool
-    """`not_before` is honoured by the bus itself."""
+    """`not_before` is honoured by the bus itself, on stream routes; a job's command always comes at once, since the
+    ledger, which outlives the bus, keeps it until it is due."""
     counts_deliveries: bool = False
     """`Delivery.deliveries` is counted up by the bus, across owners; else it is always 1."""
     broker_name: str

@@ -21,9 +21,10 @@ from faststream.exceptions import (
 
 from adapters.bus.memory.broker import MemoryBroker
 from adapters.bus.memory.command import MemoryResponse
-from adapters.bus.memory.log import Bounds, MemoryLog
+from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.message import MemoryMessage, Redelivery
 from adapters.bus.memory.router import MemoryRoute, MemoryRouter
+from adapters.bus.memory.topic import Bounds
 from adapters.bus.turn import next_turn
 from adapters.clock.manual import ManualClock
 from contracts.errors import BadInput, LeaseLost, Unavailable

@@ -12,8 +12,9 @@ import pytest
 from faststream import BaseMiddleware
 
 from adapters.bus.memory.bus import MemoryBus
-from adapters.bus.memory.log import OVERHEAD_BYTES, Bounds, MemoryLog
+from adapters.bus.memory.log import OVERHEAD_BYTES, MemoryLog
 from adapters.bus.memory.mounted import FetchLimits
+from adapters.bus.memory.topic import Bounds
 from adapters.bus.turn import next_turn
 from adapters.clock.manual import ManualClock
 from contracts.errors import BadInput, Faults, Transient, Unavailable
@@ -172,12 +173,12 @@ async def test_stopping_the_intake_stops_native_subscribers_too(backing: MemoryB
         began, may_end = asyncio.Event(), asyncio.Event()
         handled: list[bytes] = []
 
-        @bus.broker.subscriber(scene.address, group="native", partitions=backing.partitions)
         async def handle(body: bytes) -> None:
             began.set()
             await may_end.wait()
             handled.append(body)
 
+        bus.broker.subscriber(scene.address, group="native", partitions=backing.partitions)(handle)
         await bus.open()
         await bus.start()
         await bus.publish(scene.envelope(b"one", key="k"))

@@ -650,6 +650,17 @@ async def a_delayed_message_waits_for_its_instant(backing: Backing) -> None:
 
 
 @promise
+async def a_delayed_command_goes_to_its_job_route_at_once(backing: Backing) -> None:
+    async with Scene(backing) as scene:
+        recorder = scene.job_recorder()
+        bus = await scene.start(recorder)
+        tomorrow = scene.clock.now() + timedelta(days=1)
+        await bus.publish(scene.envelope(b"{}", not_before=tomorrow))
+        await scene.until(lambda: len(recorder.deliveries) == 1)
+        assert recorder.deliveries[0].envelope.not_before == tomorrow
+
+
+@promise
 async def publishing_is_bounded(backing: Backing) -> None:
     async with Scene(backing) as scene:
         recorder = scene.recorder()

@@ -7,8 +7,9 @@ import pytest
 from faststream import BaseMiddleware
 
 from adapters.bus.memory.bus import MemoryBus
-from adapters.bus.memory.log import Bounds, MemoryLog
+from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.mounted import FetchLimits
+from adapters.bus.memory.topic import Bounds
 from adapters.bus.turn import next_turn
 from adapters.clock.manual import ManualClock
 from contracts.ports.bus import Bus

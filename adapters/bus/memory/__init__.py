@@ -1,6 +1,7 @@
 """The memory bus: a real broker in this process, with partitions, competing groups, redelivery, delay and bounds.
 
-    log        addresses, their bounds, delay, dead letters: what the buses of a process share
+    log        what the buses of a process share: addresses, delay, answers, dead letters
+    topic      one address: its partitions and groups, its bounds
     partition  one partition's messages, and one group's place in them (pure)
     group      who owns which partition
     member     one consumer's leases: assigned, fetched from, committed, revoked

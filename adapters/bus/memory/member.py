@@ -15,7 +15,7 @@ from contracts.errors import LeaseLost
 from contracts.message import Delivery, Partition
 
 if TYPE_CHECKING:
-    from adapters.bus.memory.log import Topic
+    from adapters.bus.memory.topic import Topic
 
 _logger = logging.getLogger("millrace.bus")
 
