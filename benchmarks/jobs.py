@@ -21,7 +21,13 @@ async def main(jobs: int, count: int) -> None:
             rounds.run,
             {
                 OURS: ["-m", "benchmarks.fresh", url, "benchmarks.millrace_jobs", str(jobs)],
-                THEIRS: ["-m", "benchmarks.fresh", url, "benchmarks.baselines.procrastinate_jobs", str(BACKLOG_OF_THEIRS)],
+                THEIRS: [
+                    "-m",
+                    "benchmarks.fresh",
+                    url,
+                    "benchmarks.baselines.procrastinate_jobs",
+                    str(BACKLOG_OF_THEIRS),
+                ],
             },
             rounds=count,
         )

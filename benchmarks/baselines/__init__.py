@@ -1,1 +1,1 @@
-"""What Millrace is measured against: each library by its own documentation, at its best setting for the same guarantee."""
+"""What Millrace is measured against: each by its own documentation, at its best setting for the same guarantee."""

@@ -1,0 +1,51 @@
+"""`python -m benchmarks.batch_etl`: a CSV into PostgreSQL, first load and reload, against the best hand-made ways."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import orders_csv, rounds
+from benchmarks.server import postgres
+
+OURS, SQL, DLT = "millrace batch_etl", "COPY into staging, all in SQL", "dlt, Arrow"
+
+
+async def main(rows: int, count: int, *, only_ours: bool) -> None:
+    """Each contestant loads into an empty table of a new database; then over the rows of another file."""
+    with TemporaryDirectory(prefix="millrace-bench-") as directory:
+        path, changed = Path(directory) / "orders.csv", Path(directory) / "changed.csv"
+        orders_csv.write(path, rows)
+        orders_csv.write(changed, rows, changed=True)
+        async with postgres() as url:
+            fresh = ["-m", "benchmarks.fresh", url]
+            contestants = {OURS: [*fresh, "benchmarks.millrace_etl", str(path)]}
+            if not only_ours:
+                contestants[SQL] = [*fresh, "benchmarks.baselines.copy_sql", str(path)]
+                contestants[DLT] = [*fresh, "benchmarks.baselines.dlt_arrow", str(path)]
+            first = await asyncio.to_thread(rounds.run, contestants, rounds=count)
+            print(f"first load of {rows:,} rows")
+            print(rounds.table(first))
+            if only_ours:
+                return
+            print(rounds.ratio(first, OURS, SQL, "rows_per_s"))
+            print(rounds.ratio(first, OURS, DLT, "rows_per_s"))
+            reload = {
+                name: ["-m", "benchmarks.reload", url, module, str(path), str(changed)]
+                for name, module in ((OURS, "benchmarks.millrace_etl"), (SQL, "benchmarks.baselines.copy_sql"))
+            }
+            again = await asyncio.to_thread(rounds.run, reload, rounds=count)
+            print("a changed file over existing rows")
+            print(rounds.table(again))
+            print(rounds.ratio(again, OURS, SQL, "rows_per_s"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only-ours", action="store_true", help="only Millrace's first load, for its memory")
+    given = parser.parse_args()
+    asyncio.run(main(given.rows, given.rounds, only_ours=given.only_ours))

@@ -1,0 +1,68 @@
+"""batch_etl by a worker: `python -m benchmarks.millrace_etl URL CSV`; prints its figures as JSON.
+
+The clock runs from the publishing of `run.batch_etl` to the settled job; the peak is the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.orders_csv import DATASET
+from contracts.batch_etl import RunBatchEtl
+from contracts.job import JobState
+from runtime import commands, registry, settings
+from runtime.worker import Worker
+
+
+async def main(url: str, path: Path) -> None:
+    """One job, on an idle worker."""
+    with TemporaryDirectory() as directory:
+        catalog = Path(directory) / "catalog" / "datasets"
+        catalog.mkdir(parents=True)
+        (catalog / "orders.yaml").write_text(DATASET.replace("orders.csv", path.name), encoding="utf-8")
+        environ = {
+            "DB_POSTGRES_URL": url,
+            "FS_LOCAL_ROOT": str(path.parent),
+            "MILLRACE_LOG": "json",
+            "LOG_LEVEL": "warn",
+        }
+        chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
+        worker = Worker(chosen, registry.load(["batch_etl"]))
+        await worker.start()
+        first = await _load(worker)
+        again = await _load(worker)
+        await worker.stop()
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures = {
+        "rows_per_s": first[0] / first[1],
+        "seconds": first[1],
+        "peak_mb": peak_mb,
+        "unchanged_ms": again[1] * 1000,
+    }
+    print(json.dumps(figures))
+
+
+async def _load(worker: Worker) -> tuple[int, float]:
+    """How many rows were read, and in how many seconds."""
+    envelope = commands.envelope(
+        "run.batch_etl", RunBatchEtl(dataset="orders"), contract=RunBatchEtl, clock=worker.clock
+    )
+    began = time.perf_counter()
+    await worker.submit(envelope)
+    while (run := worker.dispatcher.runs.get(envelope.id)) and run.task:
+        await asyncio.wait([run.task])
+    seconds = time.perf_counter() - began
+    row = await worker.adapters.ledger.desk.get(envelope.id)
+    assert row is not None
+    assert row.state is JobState.DONE, row
+    return int(row.result["read"]), seconds
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
