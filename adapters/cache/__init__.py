@@ -1,0 +1,1 @@
+"""The Cache port: `memory` in this process; Redis is to come."""
