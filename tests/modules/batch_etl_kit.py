@@ -3,85 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from adapters.files.local import LocalFiles
 from adapters.metrics.memory import MemoryMetrics
 from contracts.batch_etl import BatchEtlReport, RunBatchEtl
 from contracts.dataset import Dataset
-from contracts.errors import BadInput, NotFound
+from contracts.errors import NotFound
 from contracts.job import Progress
-from contracts.ports import Db, FileInfo, Tx
-from contracts.ports.files import WriteMode
+from contracts.ports import Db, Tx
 from modules.batch_etl.module import run
 
 T = TypeVar("T")
-
-
-class FolderFiles:
-    """The Files port on a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.address = str(root)
-
-    def _path(self, path: str) -> Path:
-        full = (self.root / path).resolve()
-        if path.startswith("/") or not full.is_relative_to(self.root.resolve()):
-            raise BadInput(f"{path} leads out of the root")
-        return full
-
-    async def open(self) -> None: ...
-
-    async def check(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def stat(self, path: str) -> FileInfo:
-        full = self._path(path)
-        if full.is_dir():
-            raise IsADirectoryError(path)
-        try:
-            found = full.stat()
-        except FileNotFoundError:
-            raise FileNotFoundError(path) from None
-        return FileInfo(
-            path=path,
-            size_bytes=found.st_size,
-            modified_at=datetime.fromtimestamp(found.st_mtime, UTC),
-            version=f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}",
-        )
-
-    async def exists(self, path: str) -> bool:
-        return self._path(path).exists()
-
-    async def read(self, path: str, *, offset: int = 0, size_bytes: int | None = None) -> bytes:
-        return self._path(path).read_bytes()[offset:][:size_bytes]
-
-    async def stream(self, path: str, *, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
-        with self._path(path).open("rb") as file:
-            while chunk := file.read(chunk_bytes):
-                yield chunk
-
-    async def write(self, path: str, data: bytes | AsyncIterable[bytes], *, mode: WriteMode = "overwrite") -> FileInfo:
-        content = data if isinstance(data, bytes) else b"".join([part async for part in data])
-        full = self._path(path)
-        full.parent.mkdir(parents=True, exist_ok=True)
-        full.write_bytes(content)
-        return await self.stat(path)
-
-    async def list(self, prefix: str = "") -> AsyncIterator[FileInfo]:
-        for full in sorted(self.root.rglob("*")):
-            path = full.relative_to(self.root).as_posix()
-            if full.is_file() and path.startswith(prefix):
-                yield await self.stat(path)
-
-    async def delete(self, path: str) -> None:
-        self._path(path).unlink(missing_ok=True)
 
 
 class OneCatalog:
@@ -161,7 +99,7 @@ class Etl:
     def __init__(self, db: Db, root: Path) -> None:
         self.db = db
         self.root = root
-        self.files = FolderFiles(root)
+        self.files = LocalFiles(root)
         self.log = SilentLog()
         self.metrics = MemoryMetrics()
 
