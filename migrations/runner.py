@@ -34,7 +34,10 @@ create table if not exists millrace._migrations (
 """
 APPLIED = "select number, name, checksum, applied_at, millrace_version from millrace._migrations order by number"
 HAS_TABLE = "select to_regclass('millrace._migrations') is not null"
-RECORD = "insert into millrace._migrations (number, name, checksum, millrace_version) values ($1, $2, $3, $4)"
+RECORD = """
+insert into millrace._migrations (number, name, checksum, millrace_version) values ($1, $2, $3, $4)
+returning applied_at
+"""
 
 State = Literal["applied", "pending", "changed", "unknown"]
 
@@ -99,14 +102,17 @@ async def _apply(db: Db, script: Script) -> Migration | None:
             return None
         try:
             if script.up.startswith(NO_TRANSACTION):
+                # The lock's transaction must hold no snapshot, or the index would wait for it; a statement without
+                # parameters closes the last one with any.
+                await tx.execute("select")
                 await db.execute(script.up)
             else:
                 await tx.execute(script.up)
         except Permanent as error:
             raise Permanent(f"{script.file} failed and left nothing behind: {error}") from error
-        version = _version()
-        await tx.execute(RECORD, script.number, script.name, script.checksum, version)
-    return Migration(number=script.number, name=script.name, state="applied", millrace_version=version)
+        by = _version()
+        at = await tx.fetch_value(RECORD, script.number, script.name, script.checksum, by)
+    return Migration(number=script.number, name=script.name, state="applied", applied_at=at, millrace_version=by)
 
 
 async def _revert(tx: Tx, applied: Sequence[Mapping[str, Any]], scripts: Mapping[int, Script]) -> Migration:
