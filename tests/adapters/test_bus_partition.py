@@ -151,7 +151,7 @@ class CursorAgainstSets(RuleBasedStateMachine):
         assert rest == [position for position in range(len(self.sizes)) if position not in self.finished]
 
 
-CursorAgainstSets.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+CursorAgainstSets.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestCursor = CursorAgainstSets.TestCase
 
 

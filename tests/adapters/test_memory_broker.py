@@ -175,6 +175,26 @@ async def test_a_poison_message_backs_off_and_is_buried_while_others_pass(
     assert broker.log.stats("orders").messages == 0
 
 
+async def test_a_handler_that_waits_for_something_cancelled_does_not_end_its_worker(
+    broker: MemoryBroker, seen: Seen, clock: ManualClock
+) -> None:
+    @broker.subscriber("orders", partitions=1, redelivery=Redelivery(first_s=1, deliveries=2))
+    async def handle(number: int) -> None:
+        seen.note(number)
+        if number == 1:
+            lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            lost.cancel()
+            await lost
+
+    await broker.start()
+    await broker.publish(1, "orders")
+    await broker.publish(2, "orders")
+    await seen.until(2)
+    await clock.advance(10)
+    assert seen.notes == [1, 2, 1]
+    assert "was cancelled" in broker.dead_letters[0].reason
+
+
 async def test_the_dead_letters_are_bounded(broker: MemoryBroker, seen: Seen) -> None:
     @broker.subscriber("orders", redelivery=Redelivery(deliveries=1))
     async def handle(number: int) -> None:

@@ -96,14 +96,17 @@ async def test_a_publish_middleware_may_change_what_is_published(backing: Memory
         assert (seen.id, seen.key, seen.priority, seen.correlation_id) == (sent.id, "k", 3, sent.correlation_id)
 
 
-async def test_a_middleware_that_fails_holds_its_partition_and_then_buries(backing: MemoryBacking) -> None:
+@pytest.mark.parametrize("error", [PermissionError("bad signature"), asyncio.CancelledError()], ids=repr)
+async def test_a_middleware_that_fails_holds_its_partition_and_then_buries(
+    backing: MemoryBacking, error: BaseException
+) -> None:
     class Unsigned(BaseMiddleware):
         seen = 0
 
         async def consume_scope(self, call_next: Any, msg: Any) -> Any:
             if msg.body == b"forged":
                 type(self).seen += 1
-                raise PermissionError("bad signature")
+                raise error
             return await call_next(msg)
 
     async with Scene(backing) as scene:
@@ -123,7 +126,7 @@ async def test_a_middleware_that_fails_holds_its_partition_and_then_buries(backi
         assert Unsigned.seen == 5
         [letter] = bus.broker.dead_letters
         assert letter.delivery.envelope.body == b"forged"
-        assert "bad signature" in letter.reason
+        assert ("bad signature" if isinstance(error, PermissionError) else "was cancelled") in letter.reason
 
 
 @pytest.mark.parametrize("what", ["pause", "stop_intake", "close"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -16,7 +17,7 @@ from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.member import Lease, Member
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.parser import MemoryParser
-from adapters.bus.owned import OwnedTasks
+from adapters.bus.owned import OwnedTasks, being_cancelled
 from adapters.bus.turn import next_turn
 from contracts.message import Delivery
 from contracts.ports.bus import Consumer
@@ -158,6 +159,10 @@ class MountedSubscriber(SubscriberUsecase[Received]):
         error = ""
         try:
             await self.process_message(received)
+        except asyncio.CancelledError:
+            if being_cancelled():
+                raise
+            error = "it waited for something that was cancelled"
         except Exception as raised:  # noqa: BLE001 - a middleware may raise anything; the message must not be lost
             error = f"{type(raised).__name__}: {raised}"
         if received.settled or lease.over:

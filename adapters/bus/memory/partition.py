@@ -156,6 +156,9 @@ class Cursor:
         used_bytes = 0
         while len(taken) < max_rows and self.ready:
             position = self._again[0] if self._again else self.next
+            if position in self._finished:
+                self.next += 1
+                continue
             used_bytes += self.records.size_bytes(position)
             if taken and used_bytes > max_bytes:
                 break
@@ -164,8 +167,6 @@ class Cursor:
                 self._back.discard(position)
             else:
                 self.next += 1
-                if position in self._finished:
-                    continue
             taken.append(self._counted(position))
         return taken
 

@@ -18,7 +18,7 @@ from adapters.bus.memory.member import Lease, Member
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.parser import MemoryParser
 from adapters.bus.memory.publisher import MemoryAnswer
-from adapters.bus.owned import OwnedTasks
+from adapters.bus.owned import OwnedTasks, being_cancelled
 
 DEFAULT_REVOKE_WAIT_S = 15.0
 CLEAN_UP_WAIT_S = 5.0  # for handlers that were cancelled
@@ -135,8 +135,11 @@ class MemorySubscriber(SubscriberUsecase[Received]):
             try:
                 await self.consume(received)
             except asyncio.CancelledError:
-                await received.release()
-                raise
+                if being_cancelled():
+                    await received.release()
+                    raise
+                if not lease.over:
+                    received.refuse("its handler waited for something that was cancelled")
             finally:
                 self._running.pop(asyncio.current_task(), None)
                 self._idle.set()
