@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,19 @@ KINDS: dict[str, type[msgspec.Struct]] = {"dataset": Dataset}
 
 def catalog_schema(kind: str) -> dict[str, Any]:
     """The schema of `kind`, derived from its contract."""
-    schema = msgspec.json.schema(KINDS[kind])
+    schema: dict[str, Any] = _cleaned(msgspec.json.schema(KINDS[kind]))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"Millrace {kind}", **schema}
+
+
+def _cleaned(part: Any) -> Any:
+    """Docstrings without their indentation, which depends on the version of Python."""
+    if isinstance(part, list):
+        return [_cleaned(item) for item in part]
+    if not isinstance(part, dict):
+        return part
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"Millrace {kind}",
-        **schema,
+        key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _cleaned(value)
+        for key, value in part.items()
     }
 
 
@@ -38,3 +48,7 @@ def write_schemas(catalog: Path) -> list[Path]:
 def as_text(kind: str) -> str:
     """The schema as its file has it."""
     return json.dumps(catalog_schema(kind), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "catalog"))
