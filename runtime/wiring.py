@@ -80,6 +80,7 @@ class Adapters:
         if self.settings.secrets == "file":
             from adapters.secrets.file import FileSecrets
 
+            assert self.settings.secrets_file is not None  # the settings were checked together
             return FileSecrets(self.settings.secrets_file)
         from adapters.secrets.env import EnvSecrets
 
