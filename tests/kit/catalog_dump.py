@@ -9,7 +9,7 @@ NOT_OURS = "('pg_catalog', 'information_schema', 'pg_toast')"
 
 PARTS = (
     f"select format('schema %s', nspname) from pg_namespace where nspname not in {NOT_OURS}",
-    f"""select format('%s %s.%s persistence=%s options=%s', c.relkind, n.nspname, c.relname, c.relpersistence, c.reloptions)
+    f"""select format('%s %s.%s %s %s', c.relkind, n.nspname, c.relname, c.relpersistence, c.reloptions)
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname not in {NOT_OURS}""",
     f"""select format('column %s.%s.%s %s null=%s default=%s collation=%s', n.nspname, c.relname, a.attname,
             format_type(a.atttypid, a.atttypmod), not a.attnotnull, pg_get_expr(d.adbin, d.adrelid), l.collname)

@@ -1,0 +1,101 @@
+"""The test kit itself: what is missing is told, and what a killed run left is cleared."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from adapters.database.postgres import PostgresDb
+from tests.kit import databases, services
+from tests.kit.databases import opened
+from tests.kit.waiting import until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.timeout(60)]
+
+ROOT = Path(__file__).parents[2]
+
+
+async def run_of(directory: Path, test: str, **environment: str) -> asyncio.subprocess.Process:
+    """pytest on a file of its own, with the conftest of ours."""
+    (directory / "conftest.py").write_text("from tests.conftest import *\n")
+    (directory / "test_it.py").write_text(dedent(test))
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    inherited = {key: value for key, value in os.environ.items() if key not in {"CI", "MILLRACE_REFERENCE_DATA"}}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "."),
+        cwd=directory,
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+MISSING = """
+    from tests.kit import services
+
+    def test_widget():
+        services.missing("Widget", reason="no widget answers", remedy="Buy one.")
+
+    def test_data(reference_data):
+        raise AssertionError
+"""
+
+
+async def test_what_is_missing_is_skipped_and_told_last(tmp_path: Path) -> None:
+    process = await run_of(tmp_path, MISSING)
+    told = (await process.communicate())[0].decode()
+    assert process.returncode == 0, told
+    assert "2 skipped" in told
+    summary = told[told.index("not tried") :]
+    assert "Widget: no widget answers. Buy one." in summary
+    assert "reference data: MILLRACE_REFERENCE_DATA is not set" in summary
+
+
+async def test_in_ci_a_missing_service_is_a_failure(tmp_path: Path) -> None:
+    process = await run_of(tmp_path, MISSING, CI="true")
+    told = (await process.communicate())[0].decode()
+    assert process.returncode == 1, told
+    assert "1 failed, 1 skipped" in told
+
+
+async def test_databases_of_a_killed_run_are_cleared(tmp_path: Path, postgres: services.Running) -> None:
+    waits = """
+        import pytest
+        pytestmark = pytest.mark.anyio
+
+        async def test_waits(db):
+            import asyncio
+            await asyncio.Event().wait()
+    """
+    async with opened(PostgresDb(postgres.url)) as admin:
+        process = await run_of(tmp_path, waits, MILLRACE_TEST_POSTGRES_URL=postgres.url)
+
+        async def left() -> list[str]:
+            mark = f"{databases.PREFIX}{process.pid}_"
+            rows = await admin.fetch("select datname::text as n from pg_database where starts_with(datname, $1)", mark)
+            return [row["n"] for row in rows]
+
+        async def has_two() -> bool:  # the template and the test's own
+            return len(await left()) == 2
+
+        await until(has_two, timeout_s=30, what="the other run's databases")
+        process.kill()
+        await process.communicate()
+        assert len(await left()) == 2
+        async with databases.databases_on(postgres.url):
+            assert await left() == []
+
+
+async def test_each_test_has_a_database_of_its_own(
+    db: PostgresDb, database_url: str, postgres: services.Running
+) -> None:
+    name = await db.fetch_value("select current_database()")
+    assert re.fullmatch(rf"{databases.PREFIX}{os.getpid()}_\d+", name)
+    assert name in database_url
+    assert await db.fetch_value("select to_regclass('millrace.jobs') is not null")
