@@ -151,8 +151,19 @@ class CursorAgainstSets(RuleBasedStateMachine):
         assert rest == [position for position in range(len(self.sizes)) if position not in self.finished]
 
 
-CursorAgainstSets.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+CursorAgainstSets.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestCursor = CursorAgainstSets.TestCase
+
+
+def test_what_is_finished_takes_no_room_in_a_fetch() -> None:
+    records = Records(PARTITION)
+    for number in range(3):
+        records.append(envelope(number), 1)
+    cursor = Cursor(records)
+    cursor.take(2, 2)
+    cursor.finish(1)
+    cursor.rewind()
+    assert [delivery.position for delivery in cursor.take(2, 2)] == [0, 2]
 
 
 @given(

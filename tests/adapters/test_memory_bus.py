@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from faststream import BaseMiddleware
 
+from adapters.bus.memory.broker import MemoryBroker
 from adapters.bus.memory.bus import MemoryBus
 from adapters.bus.memory.log import OVERHEAD_BYTES, MemoryLog
 from adapters.bus.memory.mounted import FetchLimits
@@ -192,6 +193,25 @@ async def test_stopping_the_intake_stops_native_subscribers_too(backing: MemoryB
         await backing.quiet()
         assert handled == [b"one"]
         assert backing.log.stats(scene.address).lag["native"] == 1
+
+
+async def test_who_drains_keeps_what_it_has_and_is_given_nothing_more(backing: MemoryBacking) -> None:
+    async with Scene(backing) as scene:
+        draining, leaving, joining = scene.recorder(), scene.recorder(), scene.recorder()
+        bus = await scene.start(draining)
+        await scene.all_held(draining)
+        other = await scene.start(leaving)
+        await scene.until(lambda: len(draining.held) == len(leaving.held) == backing.partitions // 2)
+        kept = set(draining.held)
+        moved = len(draining.revocations)
+        await bus.stop_intake()
+        await scene.start(joining)
+        await other.close()
+        await scene.all_held(draining, joining)
+        assert set(draining.held) == kept
+        assert len(draining.revocations) == moved
+        await bus.close()
+        await scene.all_held(joining)
 
 
 # --- consumers that break -----------------------------------------------------------------------------------------
@@ -376,6 +396,16 @@ async def test_what_came_due_while_no_bus_was_open_is_delivered(backing: MemoryB
         recorder = scene.recorder()
         await scene.start(recorder)
         await scene.until(lambda: bool(recorder.deliveries))
+
+
+async def test_an_application_may_bring_its_broker() -> None:
+    clock = ManualClock()
+    broker = MemoryBroker(MemoryLog(clock), logger=None)
+    bus = MemoryBus(clock, broker=broker)
+    assert bus.broker is broker
+    assert bus.log is broker.log
+    with pytest.raises(ValueError, match="another log"):
+        MemoryBus(clock, MemoryLog(clock), broker=broker)
 
 
 async def test_partitions_are_declared_with_one_number() -> None:

@@ -16,7 +16,6 @@ from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.mounted import FetchLimits, MountedSubscriber
 from adapters.bus.memory.specification import MemorySubscriberSpecification
-from adapters.bus.memory.topic import Bounds
 from adapters.bus.payload import payload_schema
 from contracts.errors import Conflict, Faults, Unavailable
 from contracts.message import Envelope
@@ -40,13 +39,15 @@ class MemoryBus:
         clock: Clock,
         log: MemoryLog | None = None,
         *,
-        bounds: Bounds | None = None,
         limits: FetchLimits | None = None,
         revoke_wait_s: float = 10.0,
         broker: MemoryBroker | None = None,
     ) -> None:
+        """Without a `log`, the bus has the broker's, or one of its own; `broker` is made unless given."""
+        if broker and log and broker.log is not log:
+            raise ValueError("the broker has another log: give the bus the broker, or the log, not two that differ")
         self._clock = clock
-        self._log = log or (broker.log if broker else MemoryLog(clock, bounds))
+        self._log = log or (broker.log if broker else MemoryLog(clock))
         self._limits = limits or FetchLimits()
         self._revoke_wait_s = revoke_wait_s
         self._broker = broker or MemoryBroker(
