@@ -21,7 +21,7 @@ from modules.batch_etl.rules import Rules
 
 REFUSED = object()
 NULL = None
-SEVERAL = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SEVERAL = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def caster(column: Column, **form: Any) -> Caster:
@@ -115,10 +115,17 @@ FLOATS = st.floats(allow_nan=True, allow_infinity=True).map(str)
 
 
 @SEVERAL
-@given(soup("0123456789+-eE._ ,infa", FLOATS, SMALL, DECIMALS), st.booleans())
-def test_float(texts: list[str], finite: bool) -> None:
+@given(soup("0123456789+-eE._ ,infa", FLOATS, SMALL, DECIMALS), st.booleans(), st.sampled_from([".", ","]))
+def test_float(texts: list[str], finite: bool, mark: str) -> None:
+    if mark == ",":
+        texts = [text.translate({ord("."): ",", ord(","): "."}) for text in texts]
+
     def reference(text: str) -> float:
         plain = stripped(text)
+        if mark == ",":
+            if "." in plain:
+                raise ValueError
+            plain = plain.replace(",", ".")
         if re.fullmatch(r"(?i)[+-]?inf(inity)?|nan", plain):
             if finite:
                 raise ValueError
@@ -130,7 +137,11 @@ def test_float(texts: list[str], finite: bool) -> None:
             raise OverflowError
         return value
 
-    agree(caster(Column(name="c", type="float", finite=finite)), texts, lambda t: _null_or(t, reference))
+    agree(
+        caster(Column(name="c", type="float", finite=finite), decimal_mark=mark),
+        texts,
+        lambda t: _null_or(t, reference),
+    )
 
 
 @SEVERAL
