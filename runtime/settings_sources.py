@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -122,7 +122,7 @@ def _take(source: str, pairs: Mapping[str, str], names: Mapping[str, str], gathe
             gathered.given[name] = Given(value=value, source=source)
 
 
-def _about_unknown(key: str, source: str, names: Iterable[str]) -> str:
+def _about_unknown(key: str, source: str, names: Collection[str]) -> str:
     if key in NOT_SETTINGS:
         return ""
     if key.upper() in names:
@@ -132,6 +132,9 @@ def _about_unknown(key: str, source: str, names: Iterable[str]) -> str:
     return f"{source}: {key} is no setting{_nearest(key, names)}"
 
 
-def _nearest(key: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(names), n=1, cutoff=0.5)
+def _nearest(key: str, names: Collection[str]) -> str:
+    kin = [name for name in names if name.split("_")[0] == key.split("_")[0]]
+    near = difflib.get_close_matches(key, kin, n=1, cutoff=0.5) or difflib.get_close_matches(
+        key, names, n=1, cutoff=0.8
+    )
     return f"; did you mean {near[0]}?" if near else "; `millrace config show` lists those that there are"
