@@ -48,21 +48,21 @@ class Connection:
         self._savepoints = itertools.count(1)
 
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
-        records = await self._run("fetch", self.raw.fetch(sql, *args, timeout=self._timeout_s))
+        records = await self._run("fetch", lambda: self.raw.fetch(sql, *args, timeout=self._timeout_s))
         return [dict(record) for record in records]
 
     async def fetch_one(self, sql: str, *args: Any) -> Row | None:
-        record = await self._run("fetch", self.raw.fetchrow(sql, *args, timeout=self._timeout_s))
+        record = await self._run("fetch", lambda: self.raw.fetchrow(sql, *args, timeout=self._timeout_s))
         return None if record is None else dict(record)
 
     async def fetch_value(self, sql: str, *args: Any) -> Any:
-        return await self._run("fetch", self.raw.fetchval(sql, *args, timeout=self._timeout_s))
+        return await self._run("fetch", lambda: self.raw.fetchval(sql, *args, timeout=self._timeout_s))
 
     async def execute(self, sql: str, *args: Any) -> int:
-        return affected(await self._run("execute", self.raw.execute(sql, *args, timeout=self._timeout_s)))
+        return affected(await self._run("execute", lambda: self.raw.execute(sql, *args, timeout=self._timeout_s)))
 
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        await self._run("execute", self.raw.executemany(sql, rows, timeout=self._timeout_s))
+        await self._run("execute", lambda: self.raw.executemany(sql, rows, timeout=self._timeout_s))
 
     async def bulk_insert(self, table: str, rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> int:
         return await self._timed(
@@ -102,13 +102,13 @@ class Connection:
         `name` becomes the application's name for this transaction; `guard` runs last before the commit.
         """
         try:
-            await self._run("begin", self.raw.execute("begin", timeout=self._timeout_s))
+            await self._run("begin", lambda: self.raw.execute("begin", timeout=self._timeout_s))
             if name is not None:
                 await self.fetch_value(SET_NAME, name)
             yield self
             if guard is not None and await self.fetch_one(guard.sql, *guard.args) is None:
                 raise LeaseLost("another worker owns this work now: its fence has moved on, so nothing was committed")
-            status = await self._run("commit", self.raw.execute("commit", timeout=self._timeout_s))
+            status = await self._run("commit", lambda: self.raw.execute("commit", timeout=self._timeout_s))
         except BaseException:
             await self._undo("rollback")
             raise
@@ -122,17 +122,17 @@ class Connection:
     async def savepoint(self) -> AsyncIterator[None]:
         """What its block did is undone when it raises; the transaction goes on."""
         name = f"millrace_{next(self._savepoints)}"
-        await self._run("begin", self.raw.execute(f"savepoint {name}", timeout=self._timeout_s))
+        await self._run("begin", lambda: self.raw.execute(f"savepoint {name}", timeout=self._timeout_s))
         try:
             yield
         except BaseException:
             await self._undo(f"rollback to savepoint {name}; release savepoint {name}")
             raise
-        await self._run("commit", self.raw.execute(f"release savepoint {name}", timeout=self._timeout_s))
+        await self._run("commit", lambda: self.raw.execute(f"release savepoint {name}", timeout=self._timeout_s))
 
     async def listen(self, channel: str, callback: Callable[[str], None]) -> None:
         """`callback` gets the payload of each notification, on the event loop; ends with the connection."""
-        await self._run("execute", self.raw.add_listener(channel, lambda *came: callback(came[3])))
+        await self._run("execute", lambda: self.raw.add_listener(channel, lambda *came: callback(came[3])))
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """`callback` is called once, on the event loop, when the connection ends for whatever reason."""
@@ -142,9 +142,10 @@ class Connection:
     def lost(self) -> bool:
         return is_lost(self.raw)
 
-    async def _run(self, operation: str, call: Awaitable[T]) -> T:
+    async def _run(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await self._timed(operation, call)
+            # Made here, as the driver refuses some calls at once.
+            return await self._timed(operation, call())
         except DRIVER_ERRORS as error:
             raise translated(error, where=self._where, closed=self.lost) from error
 

@@ -95,7 +95,7 @@ class EmbeddedServer:
         return Secret(f"postgresql://{options['user']}:{password}@/{name}?host={host}")
 
     def _start(self) -> dict[str, Any]:
-        with self._guard:
+        with self._guard, _told():
             if self._places is None:
                 self._places, self._users = self._find_places()
             places, users = self._places, self._users
@@ -111,7 +111,7 @@ class EmbeddedServer:
             return options
 
     def _revive(self) -> bool:
-        with self._guard:
+        with self._guard, _told():
             places = self._places
             if places is None or self._users is None or not places.home.is_dir():
                 return False
@@ -171,7 +171,7 @@ class EmbeddedServer:
             atexit.unregister(self._leave_for_good)
 
     def _stop(self, *, remove: bool) -> None:
-        with self._guard:
+        with self._guard, _told():
             places = self._places
             if places is None:
                 if self._directory is None or not self._directory.is_dir():
@@ -202,6 +202,15 @@ def _clear_abandoned() -> None:
         with FileLock(places.users) as users:
             if users.take():
                 _end_and_remove(places)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the system refuses (a full disk, a read-only place, a lock that is not given back), as the port has it."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable("embedded PostgreSQL", f"{error}; set DB_POSTGRES_URL to use another server") from error
 
 
 @contextmanager
