@@ -35,6 +35,7 @@ create table millrace.jobs (
     claims integer not null default 0,
     crashes integer not null default 0,
     fence bigint not null default 0,
+    -- Who runs it, or ran it last when it has ended; null while it is queued.
     worker_id text collate "C",
     started_at timestamptz,
     finished_at timestamptz,
@@ -48,6 +49,8 @@ create table millrace.jobs (
     error text,
     traceback text
 ) with (
+    -- Room for what a running job says of itself (progress, checkpoints): that touches no index and is HOT.
+    fillfactor = 90,
     -- Every job is updated two or three times: vacuum by what came in, not by a share of what is kept.
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -64,12 +67,15 @@ begin
 exception when feature_not_supported then null;
 end $$;
 
+-- Each index is written again at every change of state (no update of these is HOT), so there are as few as will do.
+
 -- The line: what a claim reads, best first. not_before is there to pass over delayed jobs without visiting them.
 create index jobs_line on millrace.jobs (address, rank, not_before) where state = 'queued';
 -- When the next delayed job is due.
-create index jobs_due on millrace.jobs (address, not_before) where state = 'queued';
--- What a worker that died, or left, was running.
-create index jobs_running on millrace.jobs (worker_id) where state = 'running';
+create index jobs_due on millrace.jobs (address, not_before) where state = 'queued' and not_before > recorded_at;
+-- What a worker that died, or left, was running. Its condition is not written as state = 'running': a planner that
+-- believes few jobs to be running would then read this index, dead entries and all, instead of the primary key.
+create index jobs_held on millrace.jobs (worker_id) where worker_id is not null and finished_at is null;
 -- The arbiters of unique keys: one running job of a key; and, of those that are to be skipped, one active.
 create unique index jobs_one_running on millrace.jobs (unique_key) where unique_key is not null and state = 'running';
 create unique index jobs_one_active on millrace.jobs (unique_key)
@@ -77,7 +83,7 @@ create unique index jobs_one_active on millrace.jobs (unique_key)
 create index jobs_active_key on millrace.jobs (unique_key)
     where unique_key is not null and state in ('queued', 'running');
 -- Pages of jobs for people, and the oldest for the pruner.
-create index jobs_recorded on millrace.jobs (recorded_at, id);
+create index jobs_recorded on millrace.jobs (recorded_at);
 
 create table millrace.dead_letters (
     address text collate "C" not null,

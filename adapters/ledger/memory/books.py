@@ -44,6 +44,8 @@ class Job(msgspec.Struct, kw_only=True):
         """Go to `state`; back to the line only when its cancellation was not asked for."""
         self.state = JobState.CANCELLED if state is JobState.QUEUED and self.cancel_requested_at else state
         self.finished_at = None if self.state in ACTIVE else now
+        if self.state is JobState.QUEUED:
+            self.worker_id = None
 
 
 class Books:

@@ -34,7 +34,6 @@ class MemoryLeases:
         self._books.workers.pop(worker_id, None)
         for job in self._books.running(worker_id):
             job.end(JobState.QUEUED, self._books.now())
-            job.worker_id = None
         self._books.wake()
 
     async def reap(self) -> list[str]:
@@ -46,7 +45,6 @@ class MemoryLeases:
                 job.crashes += 1
                 poison = job.crashes >= CRASH_CAP and job.cancel_requested_at is None
                 job.end(JobState.FAILED if poison else JobState.QUEUED, now)
-                job.worker_id = None
                 if poison:
                     job.error = f"poison: its worker died {CRASH_CAP} times while running it"
                 reaped.append(job.new.id)

@@ -17,7 +17,7 @@ from millrace.jobs
 where ($1::text[] is null or state = any ($1))
     and ($2::text is null or address = $2)
     and ($3::text is null or correlation_id = $3)
-    and ($4::timestamptz is null or (recorded_at, id) < ($4, $5::text))
+    and (recorded_at, id) < (coalesce($4::timestamptz, 'infinity'), coalesce($5::text, ''))
 order by recorded_at desc, id desc
 limit $6
 

@@ -19,8 +19,8 @@ with back as (
     set
         state = case when j.cancel_requested_at is null then 'queued' else 'cancelled' end,
         finished_at = case when j.cancel_requested_at is not null then now() end,
-        worker_id = null
-    where j.worker_id = $1 and j.state = 'running'
+        worker_id = case when j.cancel_requested_at is not null then j.worker_id end
+    where j.worker_id = $1 and j.finished_at is null
     returning j.id, j.state
 ),
 gone as (
@@ -40,7 +40,7 @@ gone as (
 lost as materialized (
     select j.id
     from millrace.jobs j
-    where j.state = 'running' and (
+    where j.worker_id is not null and j.finished_at is null and (
         j.worker_id in (select id from expired)
         or not exists (select from millrace.workers w where w.id = j.worker_id)
     )
@@ -55,7 +55,7 @@ reaped as (
             else 'queued'
         end,
         crashes = j.crashes + 1,
-        worker_id = null,
+        worker_id = case when j.cancel_requested_at is not null or j.crashes + 1 >= $1 then j.worker_id end,
         finished_at = case when j.cancel_requested_at is not null or j.crashes + 1 >= $1 then now() end,
         error = case
             when j.cancel_requested_at is null and j.crashes + 1 >= $1
@@ -73,7 +73,7 @@ select
 -- name: workers
 select
     w.id, w.host, w.pid, w.modules, w.http, w.started_at, w.lease_until,
-    (select count(*) from millrace.jobs j where j.worker_id = w.id and j.state = 'running')::int as running
+    (select count(*) from millrace.jobs j where j.worker_id = w.id and j.finished_at is null)::int as running
 from millrace.workers w
 where w.lease_until > now()
 order by w.started_at, w.id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -11,11 +10,11 @@ import msgspec
 
 from adapters.ledger import storable
 from adapters.ledger.ending import Ending, ending_of, unkept
+from adapters.ledger.postgres.arrays import Placed, blocked_within, columns_of, recorded_of
 from adapters.ledger.postgres.holdings import Holdings
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL, Wakes
-from adapters.ledger.rank import bounded
 from contracts.errors import BadInput, LeaseLost, Permanent, Unavailable
 from contracts.job import Claim, NewJob, Progress
 from contracts.ports.database import Guard, Tx
@@ -45,7 +44,7 @@ class PostgresQueue:
         worker_id: str | None = None,
         slots: Mapping[str, int] | None = None,
     ) -> list[Recorded]:
-        fresh: dict[str, tuple[int, NewJob]] = {}
+        fresh: dict[str, Placed] = {}
         for place, job in enumerate(jobs):
             fresh.setdefault(storable.name(job.id, what="job id"), (place, job))
         if not fresh:
@@ -127,38 +126,40 @@ class PostgresQueue:
         return due_s
 
     async def _record(
-        self, fresh: Mapping[str, tuple[int, NewJob]], worker_id: str | None, slots: Mapping[str, int]
+        self, fresh: Mapping[str, Placed], worker_id: str | None, slots: Mapping[str, int]
     ) -> dict[str, Recorded]:
-        columns = _columns(fresh)
         claimer = (worker_id, list(slots), [max(0, count) for count in slots.values()], CHANNEL)
+        repeatable = worker_id is None  # of a claim whose answer was lost nobody would know
         if not any(job.unique_skip for _, job in fresh.values()):
-            row = await self._session.row(SQL["record"], *columns, *claimer, repeatable=worker_id is None)
-            return _recorded(fresh, row)
+            row = await self._session.row(SQL["record"], *columns_of(fresh), *claimer, repeatable=repeatable)
+            return recorded_of(fresh, row)
 
         async def contend(connection: Any) -> dict[str, Recorded]:
-            # One that lost its key to another recorder is neither there nor here yet: a new look finds who won.
-            became: dict[str, Recorded] = {}
-            left = dict(fresh)
             async with connection.transaction():
-                for _ in range(RECORD_ROUNDS):
-                    row = await connection.fetchrow(
-                        SQL["record"], *_columns(left), *claimer, timeout=STATEMENT_TIMEOUT_S
-                    )
-                    became |= _recorded(left, row)
-                    unsure = [
-                        id_ for id_, (_, job) in left.items() if job.unique_skip and became[id_].became == "known"
-                    ]
-                    if not unsure:
-                        return became
-                    there = await connection.fetch(
-                        "select id from millrace.jobs where id = any ($1::text[])", unsure, timeout=STATEMENT_TIMEOUT_S
-                    )
-                    left = {id_: fresh[id_] for id_ in set(unsure) - {row["id"] for row in there}}
-                    if not left:
-                        return became
-            raise Unavailable("the ledger", f"the unique keys of {len(left)} jobs are contended for: record them again")
+                return await self._record_skipping(connection, fresh, claimer)
 
-        return await self._session.run(contend, repeatable=worker_id is None)
+        return await self._session.run(contend, repeatable=repeatable)
+
+    async def _record_skipping(
+        self, connection: Any, fresh: Mapping[str, Placed], claimer: tuple[Any, ...]
+    ) -> dict[str, Recorded]:
+        """Each round has a new look at the keys: one that lost its key to another recorder finds the winner."""
+        became: dict[str, Recorded] = {}
+        left = fresh
+        for _ in range(RECORD_ROUNDS):
+            keyed = {id_: key for id_, (_, job) in left.items() if (key := storable.key(job.unique_key)) is not None}
+            known = await _fetch(connection, SQL["known"], list(keyed))
+            rows = await _fetch(connection, SQL["blocked"], list(keyed), list(keyed.values()))
+            active = blocked_within(left, known={row["id"] for row in known})
+            active |= {row["id"]: row["active_id"] for row in rows if left[row["id"]][1].unique_skip}
+            [row] = await _fetch(connection, SQL["record"], *columns_of(left, active), *claimer)
+            became |= recorded_of(left, row, active)
+            unsure = [id_ for id_ in keyed if fresh[id_][1].unique_skip and became[id_].became == "known"]
+            there = {row["id"] for row in await _fetch(connection, SQL["known"], unsure)}
+            left = {id_: fresh[id_] for id_ in unsure if id_ not in there}
+            if not left:
+                return became
+        raise Unavailable("the ledger", f"the unique keys of {len(left)} jobs are contended for: record them again")
 
     async def _claim(self, worker_id: str, free: dict[str, int], only: Sequence[str]) -> list[Claim]:
         claims: list[Claim] = []
@@ -231,49 +232,9 @@ class PostgresQueue:
         await self._session.rows(SQL["put_back"], worker_id, ids, fences, CHANNEL)
 
 
-def _columns(fresh: Mapping[str, tuple[int, NewJob]]) -> tuple[list[Any], ...]:
-    places = [fresh[id_] for id_ in sorted(fresh)]
-    jobs = [job for _, job in places]
-    return (
-        [job.id for job in jobs],
-        [place for place, _ in places],
-        [storable.name(job.address, what="address") for job in jobs],
-        [job.body for job in jobs],
-        [storable.headers(job.headers) for job in jobs],
-        [storable.cut(job.correlation_id, keep=storable.NAME_BYTES) for job in jobs],
-        [bounded(job.priority) for job in jobs],
-        [job.not_before for job in jobs],
-        [storable.key(job.unique_key) for job in jobs],
-        [job.unique_skip for job in jobs],
-    )
-
-
-def _recorded(fresh: Mapping[str, tuple[int, NewJob]], row: Any) -> dict[str, Recorded]:
-    became: dict[str, Recorded] = {id_: Recorded(id=id_, became="recorded") for id_ in row["queued"]}
-    at: datetime = row["recorded_at"]
-    for id_ in row["running"]:
-        place, job = fresh[id_]
-        became[id_] = Recorded(
-            id=id_,
-            became="recorded",
-            claim=Claim(
-                id=id_,
-                address=job.address,
-                body=job.body,
-                fence=1,
-                attempt=1,
-                claims=1,
-                headers=job.headers,
-                correlation_id=job.correlation_id,
-                recorded_at=at + timedelta(microseconds=place),
-            ),
-        )
-    for id_, active_id in zip(row["skipped"], row["active"], strict=True):
-        became[id_] = Recorded(id=id_, became="skipped", active_id=active_id)
-    for id_ in fresh:
-        if id_ not in became:
-            became[id_] = Recorded(id=id_, became="known")
-    return became
+async def _fetch(connection: Any, sql: str, *args: Any) -> list[Any]:
+    rows: list[Any] = await connection.fetch(sql, *args, timeout=STATEMENT_TIMEOUT_S)
+    return rows
 
 
 def _claim(row: Any) -> Claim:

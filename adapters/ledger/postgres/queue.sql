@@ -3,15 +3,16 @@
 
 -- name: record
 -- New jobs by arrays, sorted by id so that two recorders of the same ids can't deadlock. Those that may start at once
--- ($11 worker, $12 addresses, $13 free runs) are put down as running. Answers with what became of them by id; an id
--- that appears nowhere was there before (or, of a unique_skip job, lost its key to a recorder at the same time).
+-- ($13 worker, $14 addresses, $15 free runs) are put down as running: `nth` ($12) counts, by address and best first,
+-- those without a unique key. Answers with the ids by what they became; an id that appears nowhere was there before (or,
+-- of a unique_skip job, lost its key to a recorder at the same time).
 with lease as materialized (
-    select id from millrace.workers where id = $11 and lease_until > clock_timestamp() for key share
+    select id from millrace.workers where id = $13 and lease_until > clock_timestamp() for key share
 ),
 free as materialized (
     select f.address, f.slots, ahead.rank as ahead
     from lease
-    cross join unnest($12::text[], $13::int[]) as f(address, slots)
+    cross join unnest($14::text[], $15::int[]) as f(address, slots)
     left join lateral (
         select j.rank
         from millrace.jobs j
@@ -23,49 +24,6 @@ free as materialized (
         limit 1
     ) ahead on true
 ),
-given as (
-    select
-        g.id, g.address, g.body, g.headers, g.correlation_id, g.priority, g.unique_key, g.unique_skip, g.place,
-        coalesce(g.not_before, now()) as not_before,
-        now() + g.place * interval '1 microsecond' as recorded_at,
-        greatest(now() + g.place * interval '1 microsecond', g.not_before)
-            - g.priority * interval '60 seconds' as rank
-    from unnest(
-        $1::text[], $2::int[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::int[], $8::timestamptz[],
-        $9::text[], $10::bool[]
-    ) as g(id, place, address, body, headers, correlation_id, priority, not_before, unique_key, unique_skip)
-),
-keyed as materialized (
-    select
-        g.id, g.unique_key, g.unique_skip,
-        first_value(g.id) over (partition by g.unique_key order by g.place) as first_id
-    from given g
-    where g.unique_key is not null and not exists (select from millrace.jobs j where j.id = g.id)
-),
-blocked as materialized (
-    select k.id, coalesce(active.id, k.first_id) as active_id
-    from keyed k
-    left join lateral (
-        select j.id
-        from millrace.jobs j
-        where j.unique_key = k.unique_key and j.state in ('queued', 'running')
-        order by j.state desc, j.rank
-        limit 1
-    ) active on true
-    where k.unique_skip and (active.id is not null or k.first_id <> k.id)
-),
-placed as (
-    select
-        g.*, b.active_id,
-        g.unique_key is null and g.not_before <= now() and (f.ahead is null or g.rank < f.ahead) and f.slots >=
-            count(*) filter (
-                where g.unique_key is null and g.not_before <= now() and (f.ahead is null or g.rank < f.ahead)
-            ) over (partition by g.address order by g.rank, g.place rows unbounded preceding)
-            as starts
-    from given g
-    left join free f on f.address = g.address
-    left join blocked b on b.id = g.id
-),
 inserted as (
     insert into millrace.jobs (
         id, address, state, priority, rank, recorded_at, not_before, unique_key, unique_skip, claims, fence,
@@ -74,14 +32,39 @@ inserted as (
     select
         p.id, p.address,
         case when p.starts then 'running' when p.active_id is not null then 'skipped' else 'queued' end,
-        p.priority, p.rank, p.recorded_at, p.not_before, p.unique_key, p.unique_skip,
-        case when p.starts then 1 else 0 end, case when p.starts then 1 else 0 end,
-        case when p.starts then $11 end, case when p.starts then now() end,
+        p.priority, p.rank, now() + p.place * interval '1 microsecond', coalesce(p.not_before, now()),
+        p.unique_key, p.unique_skip, p.starts::int, p.starts::int,
+        case when p.starts then $13 end, case when p.starts then now() end,
         case when p.active_id is not null then now() end,
         p.correlation_id, p.headers::jsonb, p.body,
         'skipped: job ' || p.active_id || ' with the same unique key was active'
-    from placed p
-    order by p.id
+    from (
+        select
+            g.*,
+            f.slots is not null and g.nth is not null and g.nth <= f.slots
+                and (g.not_before is null or g.not_before <= now())
+                and (f.ahead is null or g.rank < f.ahead) as starts
+        from (
+            select
+                u.*,
+                case
+                    when u.not_before is null
+                        then now() + (u.place - u.priority * 60000000::bigint) * interval '1 microsecond'
+                    else greatest(now() + u.place * interval '1 microsecond', u.not_before)
+                        - u.priority * interval '60 seconds'
+                end as rank
+            from unnest(
+                $1::text[], $2::int[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::int[], $8::timestamptz[],
+                $9::text[], $10::bool[], $11::text[], $12::int[]
+            ) as u(
+                id, place, address, body, headers, correlation_id, priority, not_before, unique_key, unique_skip,
+                active_id, nth
+            )
+            offset 0
+        ) g
+        left join free f on f.address = g.address
+        offset 0
+    ) p
     on conflict do nothing
     returning id, state
 )
@@ -90,10 +73,23 @@ select
     array(select id from inserted where state = 'running') as running,
     array(select id from inserted where state = 'queued') as queued,
     array(select id from inserted where state = 'skipped') as skipped,
-    array(
-        select b.active_id from inserted i join blocked b on b.id = i.id where i.state = 'skipped'
-    ) as active,
-    (select pg_notify($14, '') from inserted where state = 'queued' limit 1) as woken
+    (select pg_notify($16, '') from inserted where state = 'queued' limit 1) as woken
+
+-- name: blocked
+-- Of these ids and keys, those that are new and whose key an active job has (the running one, or the first in line).
+select k.id, active.id as active_id
+from unnest($1::text[], $2::text[]) as k(id, unique_key)
+cross join lateral (
+    select j.id
+    from millrace.jobs j
+    where j.unique_key = k.unique_key and j.state in ('queued', 'running')
+    order by j.state desc, j.rank
+    limit 1
+) active
+where not exists (select from millrace.jobs j where j.id = k.id)
+
+-- name: known
+select j.id from unnest($1::text[]) as k(id) join millrace.jobs j on j.id = k.id
 
 -- name: claim
 -- The best eligible jobs of each address, for a worker whose lease lives. Of one unique key the best alone is taken.
@@ -101,11 +97,11 @@ with lease as materialized (
     select id from millrace.workers where id = $1 and lease_until > clock_timestamp() for key share
 ),
 picked as materialized (
-    select j.id, j.unique_key, j.rank
+    select j.at, j.id, j.unique_key, j.rank
     from lease
     cross join unnest($2::text[], $3::int[]) as f(address, slots)
     cross join lateral (
-        select q.id, q.unique_key, q.rank
+        select q.ctid as at, q.id, q.unique_key, q.rank
         from millrace.jobs q
         where q.state = 'queued' and q.address = f.address and q.not_before <= now()
             and (q.unique_key is null or ($4 and not exists (
@@ -117,61 +113,72 @@ picked as materialized (
     ) j
 ),
 chosen as (
-    select id from picked where unique_key is null
+    select at from picked where unique_key is null
     union all
-    (select distinct on (unique_key) id from picked where unique_key is not null order by unique_key, rank, id)
+    (select distinct on (unique_key) at from picked where unique_key is not null order by unique_key, rank, id)
 ),
 claimed as (
     update millrace.jobs j
     set state = 'running', worker_id = $1, fence = j.fence + 1, claims = j.claims + 1, started_at = now()
     from chosen c
-    where j.id = c.id
+    where j.ctid = c.at
     returning
         j.id, j.address, j.body, j.fence, j.attempt + 1 as attempt, j.claims, j.headers::text, j.correlation_id,
         j.checkpoint::text, j.recorded_at, j.rank
 )
 select
-    id, address, body, fence, attempt, claims, headers, correlation_id, checkpoint, recorded_at,
+    id, address, body, fence, attempt, claims, headers, correlation_id, checkpoint, recorded_at, rank,
     (select count(*) from picked) as picked
 from claimed
 order by rank, id
 
 -- name: claim_only
--- The same among these ids ($5).
+-- The same among these ids ($5). The state to look for is hidden from the planner, which would read the line for it.
 with lease as materialized (
     select id from millrace.workers where id = $1 and lease_until > clock_timestamp() for key share
 ),
-ordered as materialized (
+wanted as (
+    select o.id, 'queued' as state from lease cross join unnest($5::text[]) as o(id) offset 0
+),
+eligible as (
     select
-        q.id, q.unique_key, q.rank, f.slots,
-        row_number() over (partition by q.address order by q.rank, q.id) as place,
-        row_number() over (partition by q.unique_key order by q.rank, q.id) as key_place
-    from lease
-    cross join unnest($2::text[], $3::int[]) as f(address, slots)
-    join millrace.jobs q on q.address = f.address
-    where q.id = any ($5::text[]) and q.state = 'queued' and q.not_before <= now()
+        q.id, q.state, q.address, q.rank,
+        q.unique_key is null or row_number() over (partition by q.unique_key order by q.rank, q.id) = 1 as first
+    from wanted o
+    join millrace.jobs q on q.id = o.id and q.state = o.state
+    where q.not_before <= now()
         and (q.unique_key is null or ($4 and not exists (
             select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
         )))
 ),
+ordered as materialized (
+    select e.id, e.state, f.slots, row_number() over (partition by e.address order by e.rank, e.id) as place
+    from eligible e
+    join unnest($2::text[], $3::int[]) as f(address, slots) on f.address = e.address
+    where e.first
+),
 picked as materialized (
-    select q.id
-    from millrace.jobs q
-    where q.id in (select o.id from ordered o where o.place <= o.slots and (o.unique_key is null or o.key_place = 1))
-        and q.state = 'queued'
-    for no key update skip locked
+    select q.at
+    from ordered o
+    cross join lateral (
+        select q.ctid as at
+        from millrace.jobs q
+        where q.id = o.id and q.state = o.state
+        for no key update skip locked
+    ) q
+    where o.place <= o.slots
 ),
 claimed as (
     update millrace.jobs j
     set state = 'running', worker_id = $1, fence = j.fence + 1, claims = j.claims + 1, started_at = now()
     from picked c
-    where j.id = c.id
+    where j.ctid = c.at
     returning
         j.id, j.address, j.body, j.fence, j.attempt + 1 as attempt, j.claims, j.headers::text, j.correlation_id,
         j.checkpoint::text, j.recorded_at, j.rank
 )
 select
-    id, address, body, fence, attempt, claims, headers, correlation_id, checkpoint, recorded_at,
+    id, address, body, fence, attempt, claims, headers, correlation_id, checkpoint, recorded_at, rank,
     (select count(*) from picked) as picked
 from claimed
 order by rank, id
@@ -189,6 +196,7 @@ settled as (
     update millrace.jobs j
     set
         state = case when s.state = 'queued' and j.cancel_requested_at is not null then 'cancelled' else s.state end,
+        worker_id = case when s.state = 'queued' and j.cancel_requested_at is null then null else j.worker_id end,
         attempt = j.attempt + s.counts,
         not_before = case when s.state = 'queued' then now() + make_interval(secs => s.after_s) else j.not_before end,
         rank = case
@@ -228,23 +236,27 @@ join millrace.jobs j on j.id = s.id and j.fence = s.fence and j.state = s.state
 where s.state <> 'queued'
 
 -- name: note
--- Progress by arrays (null: only ask). A row that a transaction of its job holds (it saved a checkpoint) is passed over, not waited for.
+-- Progress by arrays (null: only ask). A row that a transaction of its job holds (it saved a checkpoint) is passed
+-- over, not waited for.
 with given as materialized (
     select n.id, n.fence, n.progress
     from unnest($1::text[], $2::bigint[], $3::text[]) as n(id, fence, progress)
 ),
-held as materialized (
-    select j.id, j.fence
-    from millrace.jobs j
-    where j.id in (select g.id from given g where g.progress is not null) and j.state = 'running'
-    for no key update skip locked
-),
 noted as (
     update millrace.jobs j
-    set progress = g.progress::jsonb
-    from given g
-    join held h on h.id = g.id and h.fence = g.fence
-    where j.id = g.id
+    set progress = h.progress::jsonb
+    from (
+        select l.at, g.progress
+        from given g
+        cross join lateral (
+            select q.ctid as at
+            from millrace.jobs q
+            where q.id = g.id and q.fence = g.fence and q.state = 'running'
+            for no key update skip locked
+        ) l
+        where g.progress is not null
+    ) h
+    where j.ctid = h.at
 )
 select g.id
 from given g
@@ -269,23 +281,43 @@ back as (
     set
         state = case when j.cancel_requested_at is null then 'queued' else 'cancelled' end,
         finished_at = case when j.cancel_requested_at is not null then now() end,
-        worker_id = null
-    where j.worker_id = $1 and j.state = 'running'
+        worker_id = case when j.cancel_requested_at is not null then j.worker_id end
+    where j.worker_id = $1 and j.finished_at is null
         and not exists (select from held h where h.id = j.id and h.fence = j.fence)
     returning j.id
 )
 select array(select id from back) as back, (select pg_notify($4, '') from back limit 1) as woken
 
 -- name: next_due
-select extract(epoch from min(due.not_before) - now())::float8
-from unnest($1::text[]) as a(address)
-cross join lateral (
-    select q.not_before
-    from millrace.jobs q
-    where q.state = 'queued' and q.address = a.address
-        and (q.unique_key is null or not exists (
-            select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
-        ))
-    order by q.not_before
-    limit 1
-) due
+-- A job that waits for its key is not due. Those that were never delayed are due now; the others have an index.
+select least(
+    (
+        select 0.0
+        from unnest($1::text[]) as a(address)
+        cross join lateral (
+            select q.id
+            from millrace.jobs q
+            where q.state = 'queued' and q.address = a.address and q.not_before <= now()
+                and (q.unique_key is null or not exists (
+                    select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
+                ))
+            order by q.rank
+            limit 1
+        ) ready
+        limit 1
+    ),
+    (
+        select extract(epoch from min(due.not_before) - now())
+        from unnest($1::text[]) as a(address)
+        cross join lateral (
+            select q.not_before
+            from millrace.jobs q
+            where q.state = 'queued' and q.not_before > q.recorded_at and q.address = a.address
+                and (q.unique_key is null or not exists (
+                    select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
+                ))
+            order by q.not_before
+            limit 1
+        ) due
+    )
+)::float8

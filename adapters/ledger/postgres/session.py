@@ -22,9 +22,17 @@ CLOSE_TIMEOUT_S = 5.0
 TRIES = 4
 """Of a statement that lost a deadlock, which rolled it back whole."""
 
-# Plans are made for the batch and the table as they are now: a plan that was cached while the table was small reads
-# all of it when it has grown, until the next ANALYZE; planning is a small part of a statement that carries a batch.
-SET_UP = "set plan_cache_mode = force_custom_plan; set application_name = 'millrace ledger'"
+# Every statement here goes from a few ids, or from the head of an index, into the tables: nested loops over indexes are
+# right whatever the statistics say, and they go stale fast in a queue. Left alone, the planner reads the whole table
+# when it believes it to be small. One plan a statement then does for good, so none is made again.
+SET_UP = """
+set plan_cache_mode = force_generic_plan;
+set enable_seqscan = off;
+set enable_bitmapscan = off;
+set enable_hashjoin = off;
+set enable_mergejoin = off;
+set jit = off;
+"""
 
 
 class Session:
