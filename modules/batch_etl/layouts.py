@@ -165,7 +165,6 @@ def _iso_moments(rule: Rule) -> list[Look]:
 
 def _moments(rule: Rule, form: str, guard: str, *, zoned: bool) -> Look:
     def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-        import polars as pl
 
         value = source.str.to_datetime(form, time_unit="us", strict=False)
         if not zoned:
