@@ -9,14 +9,14 @@ from typing import Any
 from adapters.log.structured import Level, StructuredLog
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_WITH_HANDLERS_OF_THEIR_OWN = ("faststream", "faststream.access", "uvicorn", "uvicorn.access", "uvicorn.error")
+_WITH_HANDLERS_OF_THEIR_OWN = ("faststream", "uvicorn")
 
 
 def route_standard_logging(log: StructuredLog) -> Callable[[], None]:
     """Send every record of the `logging` module (and warnings) through `log`; returns what undoes it.
 
-    Handlers that were on the root logger and on those of FastStream and uvicorn are taken off, else each line would
-    come twice.
+    Handlers that are on the root logger and on those of FastStream and uvicorn are taken off, else each line would
+    come twice; so call it after both were imported. Levels that loggers have of their own are kept.
     """
     root = logging.getLogger()
     kept = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in _loggers()]
@@ -40,7 +40,8 @@ def route_standard_logging(log: StructuredLog) -> Callable[[], None]:
 
 
 def _loggers() -> list[logging.Logger]:
-    return [logging.getLogger(), *(logging.getLogger(name) for name in _WITH_HANDLERS_OF_THEIR_OWN)]
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _WITH_HANDLERS_OF_THEIR_OWN]
+    return [logging.getLogger(), *(logging.getLogger(name) for name in names)]
 
 
 class _Records(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from contextlib import AbstractContextManager
 
@@ -16,7 +17,7 @@ _Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class MemoryMetrics:
-    """Keeps the numbers as given, to be read by `value` and `observations`; exposes them like `prometheus` does."""
+    """Keeps the numbers, to be read by `value` and `observations`; exposes them like `prometheus` does."""
 
     def __init__(self) -> None:
         self._exposed = PrometheusMetrics(process=False)
@@ -26,17 +27,23 @@ class MemoryMetrics:
     def add(self, metric: Metric, value: float = 1.0, **labels: str) -> None:
         """A counter goes up by `value`."""
         self._exposed.add(metric, value, **labels)
+        if not 0 <= value < math.inf:
+            return
         series = _series(metric, labels)
         self._values[series] = self._values.get(series, 0.0) + value
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """A gauge is `value` now."""
         self._exposed.set(metric, value, **labels)
+        if not math.isfinite(value):
+            return
         self._values[_series(metric, labels)] = value
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """A histogram saw `value`."""
         self._exposed.observe(metric, value, **labels)
+        if not math.isfinite(value):
+            return
         self._observations.setdefault(_series(metric, labels), deque(maxlen=MOST_OBSERVATIONS)).append(value)
 
     def timer(self, metric: Metric, **labels: str) -> AbstractContextManager[None]:

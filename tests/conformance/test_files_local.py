@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import stat
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from adapters.files.local import LocalFiles
@@ -206,6 +209,30 @@ async def test_content_and_name_are_synced(files: LocalFiles, monkeypatch: pytes
     monkeypatch.setattr(os, "fsync", fsync)
     await files.write("made/x", b"1")
     assert synced == ["directory", "file", "directory"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="without unnamed files a killed writer leaves a hidden one")
+async def test_a_killed_writer_leaves_nothing(root: Path, files: LocalFiles) -> None:
+    await files.write("kept", b"old")
+    code = f"""
+import asyncio, os
+from adapters.files.local import LocalFiles
+
+async def half():
+    yield b"x" * (3 << 20)
+    os.kill(os.getpid(), 9)
+
+async def main():
+    files = LocalFiles({str(root)!r})
+    await files.open()
+    await files.write("kept", half())
+
+asyncio.run(main())
+"""
+    killed = await anyio.run_process([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert os.listdir(root) == ["kept"]
+    assert await files.read("kept") == b"old"
 
 
 async def test_a_root_that_cannot_be_used(tmp_path: Path) -> None:

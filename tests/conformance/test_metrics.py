@@ -114,3 +114,8 @@ def test_memory_can_be_read() -> None:
     assert metrics.total(COUNTED) == 9
     assert metrics.observations(TOOK, address="a") == [7]
     assert metrics.observations(TOOK, address="b") == []
+    metrics.add(COUNTED, float("nan"), outcome="done", address="a")
+    metrics.add(COUNTED, -1, outcome="done", address="a")
+    metrics.observe(TOOK, float("inf"), address="a")
+    assert metrics.value(COUNTED, address="a", outcome="done") == 2
+    assert metrics.observations(TOOK, address="a") == [7]
