@@ -142,8 +142,7 @@ def summary(worker: Worker) -> dict[str, Any]:
     said: dict[str, Any] = {
         "modules": ", ".join(f"{module.name} {module.version}" for module in worker.modules),
         "routes": ", ".join(f"{route.address} ({_kind(route)}, {guarantee_of(route)})" for route in routes),
-        **{name: _shown(adapter) for name, adapter in worker.adapters.opened.items()},
-        "metrics_adapter": type(worker.metrics).__name__,
+        "adapters": ", ".join(_shown(name, adapter) for name, adapter in _adapters(worker).items()),
         "http": worker.http.address if worker.http else "off",
         "took_ms": round(took_s * 1000),
     }
@@ -158,8 +157,13 @@ def _note(routes: Sequence[Route], *, durable: bool) -> str:
     return "stream messages on the memory bus die with this process; jobs are kept in the ledger"
 
 
-def _shown(adapter: Any) -> str:
-    return f"{type(adapter).__name__} {adapter.address}".strip()
+def _adapters(worker: Worker) -> dict[str, Any]:
+    return {**worker.adapters.opened, "metrics": worker.metrics, "log": worker.log}
+
+
+def _shown(name: str, adapter: Any) -> str:
+    """An address where there is one: log and metrics have none."""
+    return " ".join(filter(None, (f"{name}={type(adapter).__name__}", getattr(adapter, "address", ""))))
 
 
 def _kind(route: Route) -> Literal["job", "stream"]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
-
-import anyio.to_thread
 
 from runtime.http import openapi
 
@@ -24,12 +23,12 @@ class Documents:
     async def openapi(self) -> dict[str, Any]:
         if self._openapi is None:
             # A quarter of a second of Litestar's imports and reflection: not on the loop that runs the jobs.
-            self._openapi = await anyio.to_thread.run_sync(self._make_openapi)
+            self._openapi = await asyncio.to_thread(self._make_openapi)
         return self._openapi
 
     async def asyncapi(self) -> dict[str, Any]:
         if self._asyncapi is None:
-            self._asyncapi = await anyio.to_thread.run_sync(self._make_asyncapi)
+            self._asyncapi = await asyncio.to_thread(self._make_asyncapi)
         return self._asyncapi
 
     def _make_openapi(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from contracts.errors import Faults
 from contracts.ports import Secret
 from runtime.http.admission import Rules
 from runtime.http.listen import BACKLOG, bound, is_loopback, url_of
+from runtime.http.site import Site
 from runtime.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ class HttpServer:
         self._worker = worker
         self._tasks = Tasks()
         self._sockets: list[socket.socket] = []
-        self._server: uvicorn.Server | None = None
+        self.server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.address = ""
+        self.site: Site | None = None
 
     async def start(self) -> None:
         """Raises `Faults` when a port is taken or the token can't be one, before anything else is started."""
@@ -50,15 +52,16 @@ class HttpServer:
         rules = Rules(
             token=token, on_loopback=is_loopback(_host_of(main)), hosts=self._names(), metrics_port=metrics_port
         )
-        self._serving = self._tasks.start(self._serve(rules), name="http")
+        self.site = Site(self._worker, needs_token=token is not None)
+        self._serving = self._tasks.start(self._serve(self.site, rules), name="http")
         self._serving.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """No new connections; requests that are being answered get `GRACE_S`. Idempotent."""
         serving, self._serving = self._serving, None
         try:
-            if serving and self._server:
-                self._server.should_exit = True
+            if serving and self.server:
+                self.server.should_exit = True
                 async with self._worker.clock.timeout(GRACE_S + 1.0):
                     await asyncio.wait([serving])
         except TimeoutError:
@@ -68,10 +71,10 @@ class HttpServer:
             self._cut_connections()
             self._close_sockets()
 
-    async def _serve(self, rules: Rules) -> None:
+    async def _serve(self, site: Site, rules: Rules) -> None:
         # Half a second of imports, in a thread: they must not hold up the first jobs, nor what else is being opened.
-        self._server = await asyncio.to_thread(_made, self._worker, rules)
-        await self._server.serve(sockets=self._sockets)
+        self.server = await asyncio.to_thread(_made, site, rules)
+        await self.server.serve(sockets=self._sockets)
 
     def _ended(self, serving: asyncio.Task[None]) -> None:
         if serving.cancelled() or serving is not self._serving:
@@ -104,11 +107,11 @@ class HttpServer:
         return frozenset(name.lower() for name in names)
 
     def _cut_connections(self) -> None:
-        if self._server is None:
+        if self.server is None:
             return
-        for listener in getattr(self._server, "servers", ()):
+        for listener in getattr(self.server, "servers", ()):
             listener.close()
-        for connection in tuple(self._server.server_state.connections):
+        for connection in tuple(self.server.server_state.connections):
             connection.transport.abort()
 
     def _close_sockets(self) -> None:
@@ -124,13 +127,12 @@ def _port_of(listening: socket.socket) -> int:
     return int(listening.getsockname()[1])
 
 
-def _made(worker: Worker, rules: Rules) -> uvicorn.Server:
+def _made(site: Site, rules: Rules) -> uvicorn.Server:
     import logging
 
     import uvicorn
 
     from runtime.http.application import application
-    from runtime.http.site import Site
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
@@ -140,7 +142,7 @@ def _made(worker: Worker, rules: Rules) -> uvicorn.Server:
 
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        application(Site(worker, needs_token=rules.token is not None), rules),
+        application(site, rules),
         http="h11",
         ws="none",
         lifespan="off",
