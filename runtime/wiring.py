@@ -7,7 +7,7 @@ reverse. What an unbuilt adapter would need is said at start, with every other f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledg
 if TYPE_CHECKING:
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
+    from adapters.log.structured import StructuredLog
     from runtime.settings import Settings
 
 TO_COME: Mapping[tuple[str, str], str] = {
@@ -57,9 +58,20 @@ class Adapters:
 
     @cached_property
     def log(self) -> Log:
+        return self._structured_log
+
+    @cached_property
+    def _structured_log(self) -> StructuredLog:
         from adapters.log.structured import make_log
 
         return make_log(clock=self.clock, format=self.settings.log, level=self.settings.log_level)
+
+    def take_over_logging(self) -> Callable[[], None]:
+        """Send what the packages that we stand on log through our log; returns what undoes it. Call it once they
+        are imported."""
+        from adapters.log.standard import route_standard_logging
+
+        return route_standard_logging(self._structured_log)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -102,7 +114,12 @@ class Adapters:
     def cache(self) -> Cache:
         from adapters.cache.memory import MemoryCache
 
-        return MemoryCache(self.clock, metrics=self.metrics)
+        return MemoryCache(
+            self.clock,
+            metrics=self.metrics,
+            most_entries=self.settings.cache_memory_entries,
+            most_bytes=self.settings.cache_memory_bytes,
+        )
 
     @cached_property
     def db(self) -> Db:
