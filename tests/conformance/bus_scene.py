@@ -116,7 +116,7 @@ async def _nothing(_: Assignment) -> None:
     return None
 
 
-def _ignore(_: Assignment, __: Sequence[Delivery]) -> None:
+def ignore(_: Assignment, __: Sequence[Delivery]) -> None:
     return None
 
 
@@ -133,7 +133,7 @@ class Recorder:
         self.revocations: list[Partition] = []
         self.on_assigned: Callable[[Assignment], Awaitable[None]] = _nothing
         self.on_revoked: Callable[[Assignment], Awaitable[None]] = _nothing
-        self.on_fetched: Callable[[Assignment, Sequence[Delivery]], None] = _ignore
+        self.on_fetched: Callable[[Assignment, Sequence[Delivery]], None] = ignore
         self._committing: set[asyncio.Task[None]] = set()
 
     @property

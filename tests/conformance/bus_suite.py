@@ -25,7 +25,7 @@ from faststream import FastStream
 from contracts.errors import Conflict, Faults, LeaseLost, Transient, Unavailable
 from contracts.message import CORRELATION_ID, Delivery, Envelope
 from contracts.ports.bus import Assignment, Bus
-from tests.conformance.bus_scene import Backing, Order, Recorder, Scene
+from tests.conformance.bus_scene import Backing, Order, Recorder, Scene, ignore
 
 Promise = Callable[[Backing], Awaitable[None]]
 PROMISES: list[Promise] = []
@@ -493,6 +493,32 @@ async def pausing_is_a_set_of_reasons(backing: Backing) -> None:
         for assignment in recorder.held.values():
             assignment.resume("lanes full")
         await scene.until(lambda: len(recorder.deliveries) == 20)
+
+
+@promise
+async def pausing_takes_effect_on_what_is_about_to_be_handed_over(backing: Backing) -> None:
+    async with Scene(backing) as scene:
+        recorder = scene.recorder()
+
+        def pause_all(assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
+            for held in recorder.held.values():
+                held.pause("first come")
+
+        bus = await scene.start(recorder)
+        await scene.all_held(recorder)
+        for assignment in recorder.held.values():
+            assignment.pause("not yet")
+        await scene.publish(bus, 10 * backing.partitions)
+        recorder.on_fetched = pause_all
+        for assignment in recorder.held.values():
+            assignment.resume("not yet")
+        await scene.until(lambda: bool(recorder.fetches))
+        await backing.quiet()
+        assert len(recorder.fetches) == 1
+        recorder.on_fetched = ignore
+        for assignment in recorder.held.values():
+            assignment.resume("first come")
+        await scene.until(lambda: len(recorder.deliveries) == 10 * backing.partitions)
 
 
 @promise

@@ -157,7 +157,6 @@ class Member:
         self.draining = False
         self.faults: dict[int, str] = {}
         """By partition: why `assigned` failed the last time."""
-        self._gone = False
         self._topic = topic
         self._group = group
         self._holder = holder
@@ -190,16 +189,16 @@ class Member:
     def evict(self) -> None:
         """Put the member out of its group at once, without asking it: for one that doesn't answer any more."""
         self.drain()
-        self._gone = True
         self._tasks.cancel()
-        for lease in list(self.leases.values()):
-            lease.end()
+        leases = list(self.leases.values())
+        for lease in leases:
+            lease.fetching = False  # so that leaving does not ask for it back
         self._group.leave(self)
+        for lease in leases:
+            lease.end()
 
     def reconcile(self) -> None:
         """Begin to give up what is not to be ours, and to take what is and is free."""
-        if self._gone:
-            return
         for index, opening in list(self._opening.items()):
             if self._group.owner_to_be(index) is not self:
                 del self._opening[index]
