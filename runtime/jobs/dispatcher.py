@@ -73,6 +73,9 @@ class Dispatcher:
         self._more.set()
         self._backlog = True
         self._taking = True
+        self._out = 0
+        self._all_back = asyncio.Event()
+        self._all_back.set()
         self._ask_all = False
         self.runs: dict[str, Run] = {}
         self._drained = asyncio.Event()
@@ -94,6 +97,9 @@ class Dispatcher:
                 slots[address] = free
                 self._busy[address] += free
                 room -= free
+        if slots:
+            self._out += 1
+            self._all_back.clear()
         return slots
 
     def started(self, slots: Mapping[str, int], claims: Iterable[Claim]) -> None:
@@ -102,6 +108,13 @@ class Dispatcher:
             self._busy[address] -= room
         for claim in claims:
             self._start(claim)
+        if slots:
+            self._out -= 1
+        if not self._out:
+            self._all_back.set()
+        if self._backlog:
+            # The claiming loop may have found no slot free because this round trip held them.
+            self._more.set()
 
     def left_queued(self) -> None:
         """Something was recorded that could not start at once."""
@@ -154,6 +167,10 @@ class Dispatcher:
         """No further claims; what runs goes on."""
         self._taking = False
         self._more.set()
+
+    async def round_trips_ended(self) -> None:
+        """Returns once nothing is on its way that may bring claims: what runs then is all that will."""
+        await self._all_back.wait()
 
     def lease_lost(self) -> None:
         """Everything that runs here belongs to others now."""
