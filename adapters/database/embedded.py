@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -127,7 +128,7 @@ class EmbeddedServer:
         if self._directory is None:
             _clear_abandoned()
             # Last resort for a process that ends without closing; `leave` does it in an orderly one.
-            atexit.register(self._leave_for_good)
+            atexit.register(self._leave_for_good, os.getpid())
             return where.temporary_home(find_owner())
         home = where.home_of(self._directory, state=self._state)
         for old in where.abandoned_homes(self._directory, home, state=self._state):
@@ -150,7 +151,9 @@ class EmbeddedServer:
             if self._starts == 0:
                 self._let_go()
 
-    def _leave_for_good(self) -> None:
+    def _leave_for_good(self, pid: int) -> None:
+        if os.getpid() != pid:
+            return  # a fork of the process that uses it
         with self._guard:
             self._starts = 0
             self._let_go()
