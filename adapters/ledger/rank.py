@@ -24,4 +24,4 @@ def rank_us(recorded_at: datetime, not_before: datetime, priority: int) -> int:
 
 def bounded(priority: int) -> int:
     """The priority as it is kept."""
-    return max(-PRIORITY_BOUND, min(PRIORITY_BOUND, priority))
+    return priority if -PRIORITY_BOUND <= priority <= PRIORITY_BOUND else PRIORITY_BOUND * (1 if priority > 0 else -1)

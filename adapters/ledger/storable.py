@@ -47,6 +47,8 @@ def text(value: str) -> str:
 
 def cut(value: str, *, keep: int = TEXT_BYTES) -> str:
     """At most `keep` bytes; of a longer text its beginning and its end, for a traceback's last lines say the most."""
+    if len(value) * 4 <= keep and value.isascii() and "\x00" not in value:
+        return value
     value = text(value if len(value) <= 2 * keep else value[:keep] + value[-keep:])
     raw = value.encode()
     if len(raw) <= keep:

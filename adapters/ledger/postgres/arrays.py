@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.ledger import storable
+from adapters.ledger.postgres.literals import flags, numbers, texts
 from adapters.ledger.rank import bounded
 from contracts.job import Claim, NewJob
 from contracts.ports.ledger import Recorded
@@ -16,25 +17,25 @@ Placed = tuple[int, NewJob]
 """A job with its place in the sequence that is recorded."""
 
 
-def columns_of(fresh: Mapping[str, Placed], active: Mapping[str, str] | None = None) -> tuple[list[Any], ...]:
+def columns_of(fresh: Mapping[str, Placed], active: Mapping[str, str] | None = None) -> tuple[Any, ...]:
     """Sorted by id; `active` has the jobs to be skipped, with the one that each is skipped for."""
     ids = sorted(fresh)
     places = [fresh[id_][0] for id_ in ids]
     jobs = [fresh[id_][1] for id_ in ids]
     nth = _nth(fresh)
     return (
-        ids,
-        places,
-        [storable.name(job.address, what="address") for job in jobs],
+        texts(ids),
+        numbers(places),
+        texts([storable.name(job.address, what="address") for job in jobs]),
         [job.body for job in jobs],
-        [storable.headers(job.headers) for job in jobs],
-        [storable.cut(job.correlation_id, keep=storable.NAME_BYTES) for job in jobs],
-        [bounded(job.priority) for job in jobs],
+        texts([storable.headers(job.headers) if job.headers else None for job in jobs]),
+        texts([storable.cut(job.correlation_id, keep=storable.NAME_BYTES) for job in jobs]),
+        numbers([bounded(job.priority) for job in jobs]),
         [job.not_before for job in jobs],
-        [storable.key(job.unique_key) for job in jobs],
-        [job.unique_skip for job in jobs],
-        [active.get(id_) for id_ in ids] if active else [None] * len(ids),
-        [nth.get(id_) for id_ in ids],
+        texts([storable.key(job.unique_key) for job in jobs]),
+        flags([job.unique_skip for job in jobs]),
+        texts([active.get(id_) for id_ in ids]) if active else "{}",
+        numbers([nth.get(id_) for id_ in ids]),
     )
 
 

@@ -12,6 +12,7 @@ from adapters.ledger import storable
 from adapters.ledger.ending import Ending, ending_of, unkept
 from adapters.ledger.postgres.arrays import Placed, blocked_within, columns_of, recorded_of
 from adapters.ledger.postgres.holdings import Holdings
+from adapters.ledger.postgres.literals import flags, numbers, texts
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL, Wakes
@@ -94,7 +95,10 @@ class PostgresQueue:
             return []
         last = {claim.id: (claim.fence, storable.progress(progress)) for claim, progress in notes}
         rows = await self._session.rows(
-            SQL["note"], list(last), [fence for fence, _ in last.values()], [said for _, said in last.values()]
+            SQL["note"],
+            texts(list(last)),
+            numbers([fence for fence, _ in last.values()]),
+            texts([said for _, said in last.values()]),
         )
         return [row["id"] for row in rows]
 
@@ -188,21 +192,21 @@ class PostgresQueue:
     async def _settle(self, wanted: Sequence[tuple[Claim, Ending]]) -> set[tuple[str, int]]:
         if not wanted:
             return set()
-        ids = [claim.id for claim, _ in wanted]
-        fences = [claim.fence for claim, _ in wanted]
         endings = [ending for _, ending in wanted]
-        states = [str(ending.state) for ending in endings]
+        ids = texts([claim.id for claim, _ in wanted])
+        fences = numbers([claim.fence for claim, _ in wanted])
+        states = texts([ending.state for ending in endings])
         row = await self._session.row(
             SQL["settle"],
             ids,
             fences,
             states,
-            [ending.after_s for ending in endings],
-            [int(ending.counts) for ending in endings],
-            [ending.error for ending in endings],
-            [ending.traceback for ending in endings],
-            [ending.result for ending in endings],
-            [ending.progress for ending in endings],
+            numbers([ending.after_s for ending in endings]),
+            flags([ending.counts for ending in endings]),
+            texts([ending.error for ending in endings]),
+            texts([ending.traceback for ending in endings]),
+            texts([ending.result for ending in endings]),
+            texts([ending.progress for ending in endings]),
             CHANNEL,
         )
         settled = set(zip(row["ids"], row["fences"], strict=True))

@@ -33,10 +33,10 @@ inserted as (
         p.id, p.address,
         case when p.starts then 'running' when p.active_id is not null then 'skipped' else 'queued' end,
         p.priority, p.rank, now() + p.place * interval '1 microsecond', coalesce(p.not_before, now()),
-        p.unique_key, p.unique_skip, p.starts::int, p.starts::int,
+        p.unique_key, coalesce(p.unique_skip, false), p.starts::int, p.starts::int,
         case when p.starts then $13 end, case when p.starts then now() end,
         case when p.active_id is not null then now() end,
-        p.correlation_id, p.headers::jsonb, p.body,
+        p.correlation_id, coalesce(p.headers, '{}')::jsonb, p.body,
         'skipped: job ' || p.active_id || ' with the same unique key was active'
     from (
         select
@@ -54,8 +54,9 @@ inserted as (
                         - u.priority * interval '60 seconds'
                 end as rank
             from unnest(
-                $1::text[], $2::int[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::int[], $8::timestamptz[],
-                $9::text[], $10::bool[], $11::text[], $12::int[]
+                $1::text::text[], $2::text::int[], $3::text::text[], $4::bytea[], $5::text::text[], $6::text::text[],
+                $7::text::int[], $8::timestamptz[], $9::text::text[], $10::text::bool[], $11::text::text[],
+                $12::text::int[]
             ) as u(
                 id, place, address, body, headers, correlation_id, priority, not_before, unique_key, unique_skip,
                 active_id, nth
@@ -189,7 +190,8 @@ order by rank, id
 with ended as (
     select s.*
     from unnest(
-        $1::text[], $2::bigint[], $3::text[], $4::float8[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[]
+        $1::text::text[], $2::text::bigint[], $3::text::text[], $4::text::float8[], $5::text::bool[],
+        $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[]
     ) as s(id, fence, state, after_s, counts, error, traceback, result, progress)
 ),
 settled as (
@@ -197,7 +199,7 @@ settled as (
     set
         state = case when s.state = 'queued' and j.cancel_requested_at is not null then 'cancelled' else s.state end,
         worker_id = case when s.state = 'queued' and j.cancel_requested_at is null then null else j.worker_id end,
-        attempt = j.attempt + s.counts,
+        attempt = j.attempt + coalesce(s.counts, false)::int,
         not_before = case when s.state = 'queued' then now() + make_interval(secs => s.after_s) else j.not_before end,
         rank = case
             when s.state = 'queued' then
@@ -231,7 +233,7 @@ select
 -- name: ended_as
 -- Of these claims, those whose job has ended in the given state under the same fence.
 select j.id, j.fence
-from unnest($1::text[], $2::bigint[], $3::text[]) as s(id, fence, state)
+from unnest($1::text::text[], $2::text::bigint[], $3::text::text[]) as s(id, fence, state)
 join millrace.jobs j on j.id = s.id and j.fence = s.fence and j.state = s.state
 where s.state <> 'queued'
 
@@ -240,7 +242,7 @@ where s.state <> 'queued'
 -- over, not waited for.
 with given as materialized (
     select n.id, n.fence, n.progress
-    from unnest($1::text[], $2::bigint[], $3::text[]) as n(id, fence, progress)
+    from unnest($1::text::text[], $2::text::bigint[], $3::text::text[]) as n(id, fence, progress)
 ),
 noted as (
     update millrace.jobs j
