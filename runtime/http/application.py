@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException
 from contracts.errors import MillraceError
 from runtime.http import commands, describing, gate, health, jobs, problems
 from runtime.http.admission import Rules
+from runtime.http.body import BODY_BYTES
 from runtime.http.site import Site
 
 HANDLERS = [*describing.HANDLERS, *health.HANDLERS, *commands.HANDLERS, *jobs.HANDLERS]
@@ -24,7 +25,7 @@ def application(site: Site, rules: Rules) -> gate.Gate:
             HTTPException: problems.of_litestar,
             Exception: problems.unforeseen,
         },
-        request_max_body_size=gate.BODY_BYTES,
+        request_max_body_size=BODY_BYTES,
         openapi_config=None,
         logging_config=None,
         debug=False,

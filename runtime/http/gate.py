@@ -15,15 +15,12 @@ from contracts.ports import Clock, Log
 from runtime.commands import kept
 from runtime.http import admission
 from runtime.http.admission import Asked, Refusal, Rules
+from runtime.http.body import Body, Message, Receive, replayed
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-BODY_BYTES = 1 << 20
-BODY_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
 
 _ALWAYS = (
@@ -62,13 +59,15 @@ class Gate:
     ) -> None:
         try:
             async with self._clock.timeout(REQUEST_TIMEOUT_S):
-                taken = self._refusal(scope, asked) or await self._body(asked, receive)
+                body = Body(asked, receive, self._clock)
+                taken = self._refusal(scope, asked) or await body.read()
                 if isinstance(taken, Refusal):
+                    await body.discard()
                     await answer.refuse(taken)
                     return
                 state = {"correlation_id": correlation_id, "sees_all": admission.may_see_all(self._rules, asked)}
                 inner = {**scope, "method": "GET" if asked.method == "HEAD" else asked.method, "state": state}
-                await self._app(inner, _replayed(taken, receive), answer)
+                await self._app(inner, replayed(taken, receive), answer)
         except TimeoutError:
             await answer.fail(503, f"no answer within {REQUEST_TIMEOUT_S:g} s; try again", {"Retry-After": "5"})
         except Exception:  # noqa: BLE001 - the outermost frame of a request: it must be told, and must not be shown
@@ -80,27 +79,6 @@ class Gate:
         if "\x00" in asked.path or b"%00" in scope.get("query_string", b""):
             return Refusal(status=400, error="no path and no parameter may have a NUL character")
         return admission.refuse(self._rules, asked)
-
-    async def _body(self, asked: Asked, receive: Receive) -> bytes | Refusal:
-        """All of it, within bounds of size and time; what only reads has none."""
-        if asked.method in admission.SAFE:
-            return b""
-        too_large = Refusal(status=413, error=f"the body may have {BODY_BYTES} bytes")
-        declared = asked.headers.get("content-length", ("0",))[0]
-        if declared.isdecimal() and int(declared[:12]) > BODY_BYTES:
-            return too_large
-        read = bytearray()
-        try:
-            async with self._clock.timeout(BODY_TIMEOUT_S):
-                while (message := await receive())["type"] == "http.request":
-                    read += message.get("body", b"")
-                    if len(read) > BODY_BYTES:
-                        return too_large
-                    if not message.get("more_body"):
-                        return bytes(read)
-        except TimeoutError:
-            return Refusal(status=408, error=f"the body did not arrive within {BODY_TIMEOUT_S:g} s")
-        return Refusal(status=400, error="the body ended early")
 
     def _tell(self, asked: Asked, status: int, took_s: float) -> None:
         # Probes and scrapes come every few seconds: they are not worth a line each.
@@ -142,16 +120,6 @@ class _Answer:
         """Nothing can be said any more once the answer has begun."""
         if not self.status:
             await self.refuse(Refusal(status=status, error=error, headers=headers or {}))
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The body as one message, then whatever comes (a disconnect)."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
 
 
 def _asked(scope: Scope) -> Asked:

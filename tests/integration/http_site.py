@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +14,15 @@ import httpx
 import msgspec
 from msgspec import Meta
 
+from adapters.log.structured import make_log
 from contracts.job import Job
 from contracts.message import Contract
 from contracts.module import Module
-from contracts.ports import Db
+from contracts.ports import Db, Log
 from runtime import settings
 from runtime.http.server import HttpServer
 from runtime.policy.drain import Phase
+from runtime.wiring import Adapters
 from runtime.worker import Worker
 
 
@@ -68,6 +72,18 @@ def make_module(hold: Hold) -> Module:
     return module
 
 
+class Heard(Adapters):
+    """The adapters that ship, with a log that the test can read."""
+
+    def __init__(self, settings: settings.Settings) -> None:
+        super().__init__(settings)
+        self.written = io.StringIO()
+
+    @cached_property
+    def log(self) -> Log:
+        return make_log(clock=self.clock, format="json", stream=self.written)
+
+
 class Site:
     """A running worker and a client of its HTTP."""
 
@@ -77,6 +93,11 @@ class Site:
         self.client = client
         self.get = client.get
         self.post = client.post
+
+    def log_lines(self, word: str) -> list[str]:
+        """Those that `word` is in."""
+        assert isinstance(self.worker.adapters, Heard)
+        return [line for line in self.worker.adapters.written.getvalue().splitlines() if word in line]
 
     async def ended(self, job_id: str) -> dict[str, Any]:
         """The job, once it has: the ledger's wake-ups say when to look."""
@@ -96,7 +117,6 @@ def chosen(url: str, directory: Path, **more: str) -> settings.Settings:
     environ = {
         "DB_POSTGRES_URL": url,
         "MILLRACE_HOME": str(directory / ".millrace"),
-        "MILLRACE_LOG": "json",
         "HTTP_PORT": "0",
         "DRAIN_TIMEOUT_S": "2",
         **more,
@@ -105,7 +125,8 @@ def chosen(url: str, directory: Path, **more: str) -> settings.Settings:
 
 
 def made(url: str, directory: Path, hold: Hold, **more: str) -> Worker:
-    worker = Worker(chosen(url, directory, **more), [make_module(hold)])
+    settings = chosen(url, directory, **more)
+    worker = Worker(settings, [make_module(hold)], adapters=Heard(settings))
     worker.http = HttpServer(worker)
     return worker
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import html.parser
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import jsonschema
 import msgspec
@@ -10,15 +9,17 @@ import pytest
 
 from runtime.schema import schema_of
 from tests.integration.http_site import RunEcho, RunHeld, Seen, Site, as_json, running
+from tests.kit.databases import Databases
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
 CONTRACTS: dict[str, type[msgspec.Struct]] = {"run.echo": RunEcho, "run.held": RunHeld, "seen.raw": Seen}
 
 
-@pytest.fixture
-async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
-    async with running(database_url, tmp_path) as site:
+@pytest.fixture(scope="module")
+async def site(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """One for all: nothing here changes anything."""
+    async with databases.fresh() as url, running(url, tmp_path_factory.mktemp("site")) as site:
         yield site
 
 

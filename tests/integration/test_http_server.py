@@ -13,7 +13,7 @@ import pytest
 
 from adapters.database.postgres import PostgresDb
 from contracts.errors import Faults
-from runtime.http import commands, gate
+from runtime.http import body, commands
 from tests.integration.http_site import Hold, Site, as_json, made, running
 from tests.kit.databases import LIMITS, Databases, opened
 
@@ -25,6 +25,13 @@ TOKEN = {"Authorization": "Bearer s3cret-of-the-test"}
 @pytest.fixture
 async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
     async with running(database_url, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+async def shared(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """One for all that leave it as it was."""
+    async with databases.fresh() as url, running(url, tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
@@ -44,10 +51,10 @@ async def unreachable(databases: Databases, url: str) -> AsyncIterator[None]:
 # --- health -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_running_worker_is_alive_started_and_ready(site: Site) -> None:
-    assert as_json(await site.get("/health/live")) == {"status": "ok"}
-    assert as_json(await site.get("/health/startup")) == {"status": "ok", "phase": "running"}
-    ready = await site.get("/health/ready")
+async def test_a_running_worker_is_alive_started_and_ready(shared: Site) -> None:
+    assert as_json(await shared.get("/health/live")) == {"status": "ok"}
+    assert as_json(await shared.get("/health/startup")) == {"status": "ok", "phase": "running"}
+    ready = await shared.get("/health/ready")
     said = as_json(ready)
     assert (ready.status_code, said["status"], said["phase"]) == (200, "ok", "running")
     assert set(said["checks"]) >= {"db", "ledger", "bus", "secrets"}
@@ -111,8 +118,8 @@ async def test_a_command_that_was_answered_too_late_can_be_posted_again(
     assert [job["id"] for job in as_json(await site.get("/jobs"))["jobs"]] == ["pay-7"]
 
 
-async def test_metrics_are_in_the_text_format(site: Site) -> None:
-    response = await site.get("/metrics")
+async def test_metrics_are_in_the_text_format(shared: Site) -> None:
+    response = await shared.get("/metrics")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "platform_drain_phase 1.0" in response.text
@@ -150,21 +157,21 @@ async def test_strangers_do_not_see_what_is_wrong(databases: Databases, database
         assert bearer["fault"]
 
 
-async def test_who_comes_through_a_proxy_is_not_taken_for_this_machine(site: Site) -> None:
+async def test_who_comes_through_a_proxy_is_not_taken_for_this_machine(shared: Site) -> None:
     for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
-        refused = await site.get("/jobs", headers={header: "127.0.0.1"})
+        refused = await shared.get("/jobs", headers={header: "127.0.0.1"})
         assert refused.status_code == 403
         assert "HTTP_TOKEN" in as_json(refused)["error"]
 
 
-async def test_another_name_for_this_machine_is_refused(site: Site) -> None:
+async def test_another_name_for_this_machine_is_refused(shared: Site) -> None:
     for path in ("/jobs", "/health/ready", "/metrics"):
-        refused = await site.get(path, headers={"Host": "rebound.example"})
+        refused = await shared.get(path, headers={"Host": "rebound.example"})
         assert refused.status_code == 421
         assert "HTTP_ALLOWED_HOSTS" in as_json(refused)["error"]
 
 
-async def test_a_web_page_can_not_post_commands(site: Site) -> None:
+async def test_a_web_page_can_not_post_commands(shared: Site) -> None:
     url = "/commands/run.echo"
     body = b'{"text": "a"}'
     for headers, status in (
@@ -172,34 +179,34 @@ async def test_a_web_page_can_not_post_commands(site: Site) -> None:
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
         ({}, 415),
         ({"Content-Type": "application/json", "Origin": "https://evil.example"}, 403),
-        ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-shared"}, 403),
     ):
-        assert (await site.post(url, content=body, headers=headers)).status_code == status
-    preflight = await site.client.options(url, headers={"Origin": "https://evil.example"})
+        assert (await shared.post(url, content=body, headers=headers)).status_code == status
+    preflight = await shared.client.options(url, headers={"Origin": "https://evil.example"})
     assert not [name for name in preflight.headers if name.startswith("access-control-")]
-    assert as_json(await site.get("/jobs"))["jobs"] == []
+    assert as_json(await shared.get("/jobs"))["jobs"] == []
 
 
 # --- bounds and answers -------------------------------------------------------------------------------------------
 
 
-async def test_a_body_has_a_bound_also_when_it_does_not_say_its_size(site: Site) -> None:
+async def test_a_body_has_a_bound_also_when_it_does_not_say_its_size(shared: Site) -> None:
     headers = {"Content-Type": "application/json"}
-    declared = await site.post("/commands/run.echo", content=b" " * (gate.BODY_BYTES + 1), headers=headers)
+    declared = await shared.post("/commands/run.echo", content=b" " * (body.BODY_BYTES + 1), headers=headers)
     assert declared.status_code == 413
 
     async def endless() -> AsyncIterator[bytes]:
-        for _ in range(gate.BODY_BYTES // 65_536 + 1):
+        for _ in range(body.BODY_BYTES // 65_536 + 1):
             yield b" " * 65_536
 
-    chunked = await site.post("/commands/run.echo", content=endless(), headers=headers)
+    chunked = await shared.post("/commands/run.echo", content=endless(), headers=headers)
     assert chunked.status_code == 413
     assert as_json(chunked)["error"]
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "BODY_TIMEOUT_S", 0.1)
-    reader, writer = await asyncio.open_connection(site.client.base_url.host, site.client.base_url.port)
+async def test_a_body_that_does_not_come_is_not_waited_for(shared: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "BODY_TIMEOUT_S", 0.1)
+    reader, writer = await asyncio.open_connection(shared.client.base_url.host, shared.client.base_url.port)
     writer.write(
         b"POST /commands/run.echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: 20\r\n\r\n{"
@@ -211,33 +218,30 @@ async def test_a_body_that_does_not_come_is_not_waited_for(site: Site, monkeypat
     await writer.wait_closed()
 
 
-async def test_what_is_not_there_or_not_offered_is_told_in_json(site: Site) -> None:
-    missing = await site.get("/nothing/here")
+async def test_what_is_not_there_or_not_offered_is_told_in_json(shared: Site) -> None:
+    missing = await shared.get("/nothing/here")
     assert (missing.status_code, as_json(missing)["faults"]) == (404, [])
-    wrong = await site.client.delete("/jobs")
+    wrong = await shared.client.delete("/jobs")
     assert (wrong.status_code, as_json(wrong)["faults"]) == (405, [])
 
 
-async def test_a_fault_of_the_server_is_logged_and_not_shown(
-    capfd: pytest.CaptureFixture[str], site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_fault_of_the_server_is_logged_and_not_shown(shared: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object) -> None:
         raise RuntimeError("the inside of the server")
 
-    monkeypatch.setattr(site.worker.adapters.ledger.desk, "list", broken)
-    response = await site.get("/jobs", headers={"X-Correlation-Id": "find-me"})
+    monkeypatch.setattr(shared.worker.adapters.ledger.desk, "list", broken)
+    response = await shared.get("/jobs", headers={"X-Correlation-Id": "find-me"})
     assert response.status_code == 500
     assert "find-me" in as_json(response)["error"]
     assert "inside" not in response.text
     assert "Traceback" not in response.text
-    logged = capfd.readouterr().err
-    assert "the inside of the server" in logged
+    [logged] = shared.log_lines("the inside of the server")
     assert '"correlation_id":"find-me"' in logged
 
 
-async def test_every_answer_forbids_what_a_browser_would_do_with_it(site: Site) -> None:
+async def test_every_answer_forbids_what_a_browser_would_do_with_it(shared: Site) -> None:
     for path in ("/", "/jobs", "/metrics", "/docs", "/nothing"):
-        headers = (await site.get(path)).headers
+        headers = (await shared.get(path)).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert headers["cache-control"] == "no-store"
@@ -245,20 +249,18 @@ async def test_every_answer_forbids_what_a_browser_would_do_with_it(site: Site) 
         assert "server" not in headers
 
 
-async def test_head_is_get_without_a_body(site: Site) -> None:
-    response = await site.client.head("/health/live")
+async def test_head_is_get_without_a_body(shared: Site) -> None:
+    response = await shared.client.head("/health/live")
     assert (response.status_code, response.content) == (200, b"")
-    assert (await site.get("/health/live")).status_code == 200
+    assert (await shared.get("/health/live")).status_code == 200
 
 
-async def test_each_request_is_logged_once_with_its_correlation_id(
-    capfd: pytest.CaptureFixture[str], site: Site
-) -> None:
-    await site.get("/jobs?address=run.echo", headers={"X-Correlation-Id": "look-here"})
-    lines = [line for line in capfd.readouterr().err.splitlines() if "look-here" in line]
-    assert len(lines) == 1
-    assert '"message":"request"' in lines[0]
-    assert "run.echo" not in lines[0]
+async def test_each_request_is_logged_once_with_its_correlation_id(shared: Site) -> None:
+    await shared.get("/jobs?address=run.echo", headers={"X-Correlation-Id": "look-here"})
+    await shared.get("/health/live")
+    [line] = shared.log_lines("look-here")
+    assert '"message":"request"' in line
+    assert "run.echo" not in line
 
 
 # --- life ---------------------------------------------------------------------------------------------------------
