@@ -135,7 +135,11 @@ class Caster:
     ) -> tuple[list[tuple[Any, ...]], list[tuple[int, list[Reason]]]]:
         rescued: list[tuple[Any, ...]] = []
         rejected: list[tuple[int, list[Reason]]] = []
-        rows = raw[where].iter_rows(named=True)
+        rows = (
+            raw[where]
+            .select(_as_text(rule, raw.schema[rule.name]) for rule in self.rules.columns)
+            .iter_rows(named=True)
+        )
         for index, row in zip(where, rows, strict=True):
             values, reasons = self.rules.judge(row)
             if reasons:
@@ -158,6 +162,19 @@ def dtype(column: Column) -> pl.DataType:
         "timestamp": pl.Datetime("us", "UTC"),
     }
     return types.get(column.type, pl.String())
+
+
+def _as_text(rule: Rule, kind: pl.DataType) -> pl.Expr:
+    """A typed column (of a Parquet file) as the texts that stand for its values."""
+    import polars as pl
+
+    source = pl.col(rule.name)
+    if not isinstance(kind, pl.Datetime):
+        return source.cast(pl.String)
+    text = source.dt.to_string("%Y-%m-%dT%H:%M:%S%.f" + ("%:z" if kind.time_zone else ""))
+    if rule.column.type != "date":
+        return text
+    return pl.when(source.cast(pl.Date).cast(kind) == source).then(source.dt.to_string("%Y-%m-%d")).otherwise(text)
 
 
 def _nulled(rule: Rule, kind: pl.DataType) -> pl.Expr:

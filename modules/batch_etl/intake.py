@@ -6,16 +6,18 @@ after the block that it is at.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from contracts.dataset import CsvFormat, Dataset
+from contracts.dataset import CsvFormat, Dataset, JsonlFormat, ParquetFormat
 from contracts.errors import BadInput
 from contracts.ports import FileInfo, Files
 from modules.batch_etl.cast import Caster
 from modules.batch_etl.csv_rows import CsvReader
+from modules.batch_etl.jsonl_rows import JsonlReader
+from modules.batch_etl.parquet_rows import ParquetReader
 from modules.batch_etl.record import LoadedFile
 from modules.batch_etl.rejects import Rejects
 from modules.batch_etl.rows import Bad, Piece, Reader, Rows
@@ -67,23 +69,27 @@ class Intake:
 
     async def _take_one(self, files: Files, info: FileInfo, told: Told) -> None:
         taken, before = Fingerprint(), self.bytes
-        reader = reader_for(self.dataset, info.path)
+        reader = reader_for(self.dataset, info.path, scratch=self.scratch)
         async for block in blocks(files, info, self.dataset, taken, scratch=self.scratch):
-            await to_thread.run_sync(self._feed, reader, block)
+            await self._take_pieces(reader, await to_thread.run_sync(reader.feed, block))
             self.bytes = before + taken.size_bytes
             await told(self.read, self.bytes)
-        await to_thread.run_sync(self._finish, reader)
         self.bytes = before + taken.size_bytes
         self.files[-1].content = taken.value
-        await told(self.read, self.bytes)
+        await self._take_pieces(reader, await to_thread.run_sync(reader.finish), told)
 
-    def _feed(self, reader: Reader, block: bytes) -> None:
-        for piece in reader.feed(block):
-            self._take_piece(reader, piece)
+    async def _take_pieces(self, reader: Reader, pieces: Iterable[Piece], told: Told | None = None) -> None:
+        """Each piece in a thread of its own turn: a file of a million rows that comes at once can be cancelled too."""
+        waiting = iter(pieces)
+        while await to_thread.run_sync(self._take_next, reader, waiting):
+            if told is not None:
+                await told(self.read, self.bytes)
 
-    def _finish(self, reader: Reader) -> None:
-        for piece in reader.finish():
+    def _take_next(self, reader: Reader, waiting: Iterator[Piece]) -> bool:
+        piece = next(waiting, None)
+        if piece is not None:
             self._take_piece(reader, piece)
+        return piece is not None
 
     def _take_piece(self, reader: Reader, piece: Piece) -> None:
         file = len(self.files) - 1
@@ -111,10 +117,12 @@ class Intake:
         self.rejects.close()
 
 
-def reader_for(dataset: Dataset, path: str) -> Reader:
+def reader_for(dataset: Dataset, path: str, *, scratch: str | None = None) -> Reader:
     """The reader of the dataset's format, for one file."""
     match dataset.format:
         case CsvFormat():
             return CsvReader(dataset, path)
-        case _:
-            raise BadInput(f"{path}: format {dataset.format} is not there yet")
+        case JsonlFormat():
+            return JsonlReader(dataset, path)
+        case ParquetFormat():
+            return ParquetReader(dataset, path, scratch=scratch)

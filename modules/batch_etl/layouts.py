@@ -283,6 +283,10 @@ def typed_layout(rule: Rule, kind: pl.DataType) -> Look:
             if digits <= rule.column.scale:
                 return value, value.is_not_null()
             return value, value.cast(pl.Decimal(38, digits), strict=False) == source
+        if wanted == "date" and isinstance(kind, pl.Datetime):
+            whole = source.cast(pl.Date).cast(kind) == source  # a day as pandas writes it: a midnight
+            value = source.cast(pl.Date)
+            return value, whole & (value >= pl.date(1, 1, 1)) & (value <= pl.date(9999, 12, 31))
         if wanted == "date":
             return source, (source >= pl.date(1, 1, 1)) & (source <= pl.date(9999, 12, 31))
         if wanted == "timestamp":
@@ -301,7 +305,7 @@ def native(wanted: str, kind: pl.DataType) -> bool:
         "float": kind.is_float(),
         "decimal": kind.is_integer() or isinstance(kind, pl.Decimal),
         "bool": kind == pl.Boolean,
-        "date": kind == pl.Date,
+        "date": kind == pl.Date or (isinstance(kind, pl.Datetime) and kind.time_zone in (None, "UTC")),
         "timestamp": isinstance(kind, pl.Datetime),
     }.get(wanted, False)
 

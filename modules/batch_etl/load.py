@@ -22,7 +22,6 @@ from modules.batch_etl.rules import Rules
 from modules.batch_etl.sorter import Sorter
 from modules.batch_etl.table import Table, Unique
 
-LOCK_TIMEOUT = "30s"
 STAGE = "batch_etl_stage"
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('millrace.batch_etl ' || $1, 0))"
 _SETTINGS = (
@@ -46,7 +45,7 @@ class Target:
         return sql.table(self.dataset.table)
 
     async def lock(self) -> None:
-        """Waits for other loads into this table, at most `LOCK_TIMEOUT`: then `Transient`."""
+        """Waits for other loads into this table, at most a minute: then `Transient`."""
         await self.tx.execute(_SETTINGS)
         await self.tx.execute(_LOCK, self.dataset.table)
         self._table = await table.inspect(self.tx, self.dataset.table)
@@ -139,7 +138,9 @@ class Target:
             return await self.tx.execute(f"delete from {self.name} where {column} = $1", day)  # noqa: S608
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return await self.tx.execute(
-            f"delete from {self.name} where {column} >= $1 and {column} < $2", start, start + timedelta(days=1)  # noqa: S608
+            f"delete from {self.name} where {column} >= $1 and {column} < $2",  # noqa: S608
+            start,
+            start + timedelta(days=1),
         )
 
 

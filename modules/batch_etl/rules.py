@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -132,35 +131,19 @@ class Rules:
             partition.within(day)
             partition.required = True
 
-    def judge(self, row: Mapping[str, Any]) -> tuple[tuple[Any, ...], list[Reason]]:
+    def judge(self, row: Mapping[str, str | None]) -> tuple[tuple[Any, ...], list[Reason]]:
         """The values of a row, in order of declaration, and everything that is wrong with it."""
         values: list[Any] = []
         reasons: list[Reason] = []
         for rule in self.columns:
-            found = row[rule.name]
             try:
-                values.append(rule.judge(found if found is None or isinstance(found, str) else as_text(found)))
+                values.append(rule.judge(row[rule.name]))
             except Wrong as wrong:
                 values.append(None)
                 hidden = rule.column.personal and wrong.code != "missing value"
                 message = f"{MASK} ({wrong.code})" if hidden else wrong.message
                 reasons.append(Reason(rule.name, wrong.code, message))
         return tuple(values), reasons
-
-
-def as_text(value: Any) -> str:
-    """A typed value (of a Parquet file) as the text that stands for it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, list | dict):
-        return msgspec.json.encode(value).decode()
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return str(value)
 
 
 def _typed(cast: Cast, column: Column, path: str, faults: list[str]) -> Any:

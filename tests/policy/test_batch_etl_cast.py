@@ -192,7 +192,7 @@ def test_decimal(texts: list[str], shape: tuple[int, int], nearest: bool, mark: 
     st.lists(
         st.one_of(
             st.sampled_from(
-                ["true", "FALSE", "T", "f", "Yes", "no", "1", "0", " true ", "ja", "2", "", "truе", "YES\t"]
+                ["true", "FALSE", "T", "f", "Yes", "no", "1", "0", " true ", "ja", "2", "", "tru\u0435", "YES\t"]
             ),
             st.text(max_size=5),
         ),
@@ -280,7 +280,8 @@ ODD_MOMENTS = st.sampled_from(
         "2025-01-01", "2025-01-01T10:00", "2025-01-01T10:00Z", "2025-01-01T24:00:00Z", "2025-01-01T23:59:60Z",
         "2025-02-29T00:00:00Z", "2024-02-29T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00",
         "2025-01-01T00:00:00.1234567Z", "2025-01-01T00:00:00.1234560Z", "2025-01-01T00:00:00,5Z", "2025-1-1T00:00:00Z",
-        "2025-01-01T00:00:00 Z", "2025-01-01t00:00:00Z", "20250101T000000Z", "0000-01-01T00:00:00Z", "2025-01-01T00:00:00.Z",
+        "2025-01-01T00:00:00 Z", "2025-01-01t00:00:00Z", "20250101T000000Z",
+        "0000-01-01T00:00:00Z", "2025-01-01T00:00:00.Z",
     ]
 )  # fmt: skip
 ISO = re.compile(r"(\d{4}-\d\d-\d\d)([Tt ](\d\d:\d\d)(:\d\d)?([.,]\d{1,12})?( ?([Zz]|[+-]\d\d(:?\d\d)?))?)?", re.ASCII)
@@ -331,7 +332,7 @@ def test_timestamp_in_a_zone(texts: list[str]) -> None:
 
     def reference(text: str) -> datetime:
         local = datetime.fromisoformat(text)
-        spring, autumn = datetime(2025, 3, 30, 2), datetime(2025, 10, 26, 2)
+        spring, autumn = datetime.fromisoformat("2025-03-30T02:00"), datetime.fromisoformat("2025-10-26T02:00")
         if spring <= local < spring + timedelta(hours=1) or autumn <= local < autumn + timedelta(hours=1):
             raise ValueError
         summer = spring <= local < autumn

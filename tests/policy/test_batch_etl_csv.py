@@ -94,7 +94,8 @@ def test_what_a_writer_wrote_is_read(rows: list[list[str]], end: str, delimiter:
 
 SOUP = st.text(alphabet=st.sampled_from('ab",\n\r'), max_size=60).map(str.encode)
 LINES = st.lists(
-    st.sampled_from([b'a,b,c', b'"a",b,c', b'a,"b,b",c', b"a,b", b"a,b,c,d", b'"a\nb",c,d', b'a,"b', b'""x,b,c', b'a"b,c,d', b"", b'a,b,"c""c"', b"\xff,b,c", b"a,\0,c"]),
+    st.sampled_from([b'a,b,c', b'"a",b,c', b'a,"b,b",c', b"a,b", b"a,b,c,d", b'"a\nb",c,d', b'a,"b', b'""x,b,c',
+         b'a"b,c,d', b"", b'a,b,"c""c"', b"\xff,b,c", b"a,\0,c"]),
     max_size=14,
 ).map(b"\n".join)  # fmt: skip
 
