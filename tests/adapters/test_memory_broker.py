@@ -195,6 +195,21 @@ async def test_a_handler_that_waits_for_something_cancelled_does_not_end_its_wor
     assert "was cancelled" in broker.dead_letters[0].reason
 
 
+async def test_what_is_acknowledged_is_not_buried_whatever_comes_after(broker: MemoryBroker, seen: Seen) -> None:
+    @broker.subscriber("orders", ack_policy=AckPolicy.MANUAL, redelivery=Redelivery(deliveries=1))
+    async def handle(number: int, message: Message) -> None:
+        await message.ack()
+        seen.note(number)
+        raise asyncio.CancelledError
+
+    await broker.start()
+    await broker.publish(1, "orders")
+    await broker.publish(2, "orders")
+    await seen.until(2)
+    await quiet()
+    assert not broker.dead_letters
+
+
 async def test_the_dead_letters_are_bounded(broker: MemoryBroker, seen: Seen) -> None:
     @broker.subscriber("orders", redelivery=Redelivery(deliveries=1))
     async def handle(number: int) -> None:
@@ -352,8 +367,59 @@ async def test_a_verdict_after_an_eviction_is_refused(broker: MemoryBroker, seen
     assert broker.log.stats("orders").messages == 1
 
 
+async def test_a_partition_with_a_running_handler_moves_when_it_ended(log: MemoryLog, seen: Seen) -> None:
+    first, second = MemoryBroker(log, logger=None), MemoryBroker(log, logger=None)
+    may_end = asyncio.Event()
+
+    @first.subscriber("orders", partitions=2, max_workers=2)
+    async def slow(number: int) -> None:
+        seen.note("began")
+        await may_end.wait()
+
+    second.subscriber("orders")(_noting(seen, "second"))
+    await first.start()
+    for number in range(2):
+        await first.publish(number, "orders")
+    await seen.until(2)
+    await second.start()
+    await quiet()
+    assert seen.notes == ["began", "began"], "it was delivered while its handler ran"
+    may_end.set()
+    for number in range(2, 4):
+        await first.publish(number, "orders")
+    await seen.until(4)
+    await second.stop()
+    await first.stop()
+    assert seen.notes[2:] in (
+        ["began", ("second", 2)],
+        ["began", ("second", 3)],
+        [("second", 2), "began"],
+        [("second", 3), "began"],
+    )
+
+
+async def test_every_group_has_its_place_before_the_first_message_is_handled(
+    broker: MemoryBroker, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribers = [broker.subscriber("orders", group=group) for group in ("billing", "shipping")]
+    for subscriber in subscribers:
+        subscriber(_noting(seen, subscriber.group))
+        starting = subscriber.start
+
+        async def start_slowly(starting: Any = starting) -> None:
+            await starting()
+            await quiet()
+
+        monkeypatch.setattr(subscriber, "start", start_slowly)
+    await broker.connect()
+    await broker.publish(1, "orders")
+    await broker.start()
+    await seen.until(2)
+    assert sorted(seen.notes) == [("billing", 1), ("shipping", 1)]
+
+
 async def test_a_handler_may_stop_its_subscriber(broker: MemoryBroker, seen: Seen) -> None:
-    @broker.subscriber("orders", partitions=1)
+    @broker.subscriber("orders", partitions=1, ack_policy=AckPolicy.ACK)
     async def handle(number: int) -> None:
         seen.note(number)
         raise StopConsume
@@ -366,7 +432,12 @@ async def test_a_handler_may_stop_its_subscriber(broker: MemoryBroker, seen: See
     assert seen.notes == [1]
     [subscriber] = broker.subscribers
     assert not subscriber.running
-    assert subscriber._member is None  # type: ignore[attr-defined]
+    heir = MemoryBroker(broker.log, logger=None)
+    heir.subscriber("orders")(_noting(seen, "heir"))
+    await heir.start()
+    await seen.until(2)  # at once: the worker that stopped its subscriber is not waited for
+    await heir.stop()
+    assert seen.notes == [1, ("heir", 2)]
 
 
 async def test_a_request_is_answered(broker: MemoryBroker) -> None:

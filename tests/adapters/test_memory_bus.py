@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from faststream import BaseMiddleware
+from faststream._internal.parser import DefaultCodec
 
 from adapters.bus.memory.broker import MemoryBroker
 from adapters.bus.memory.bus import MemoryBus
@@ -212,6 +213,24 @@ async def test_who_drains_keeps_what_it_has_and_is_given_nothing_more(backing: M
         assert len(draining.revocations) == moved
         await bus.close()
         await scene.all_held(joining)
+
+
+async def test_the_applications_codec_has_no_say_in_routes(backing: MemoryBacking) -> None:
+    class Upside(DefaultCodec):
+        async def decode(self, msg: Any) -> Any:
+            raise AssertionError("a route's payload is decoded by its contract")
+
+    broker = MemoryBroker(backing.log, codec=Upside(), middlewares=[BaseMiddleware], logger=None)
+    async with Scene(backing) as scene:
+        recorder = scene.recorder()
+        bus = MemoryBus(backing.clock, broker=broker)
+        bus.mount(recorder, schema={})
+        await bus.open()
+        await bus.start()
+        await bus.publish(scene.envelope(b"{}"))
+        await scene.until(lambda: bool(recorder.deliveries))
+        await bus.close()
+        assert not broker.dead_letters
 
 
 # --- consumers that break -----------------------------------------------------------------------------------------

@@ -60,12 +60,6 @@ class Received:
             self.lease.hold(self.delivery.position, self.redelivery.after_s(self.delivery.deliveries))
         self.settled = True
 
-    async def release(self) -> None:
-        """Hand it back unharmed, if nobody settled it and the partition is still ours."""
-        if self.lease and not self.settled and not self.lease.over:
-            self.settled = True
-            await self.lease.release((self.delivery.position,))
-
     def __repr__(self) -> str:
         delivery = self.delivery
         return f"<Received {delivery.partition.address}/{delivery.partition.index}@{delivery.position}>"

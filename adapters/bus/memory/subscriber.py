@@ -136,8 +136,7 @@ class MemorySubscriber(SubscriberUsecase[Received]):
                 await self.consume(received)
             except asyncio.CancelledError:
                 if being_cancelled():
-                    await received.release()
-                    raise
+                    raise  # what is not settled comes again when the partitions are given up
                 if not lease.over:
                     received.refuse("its handler waited for something that was cancelled")
             finally:
