@@ -16,11 +16,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 
 from adapters.database.cluster.locks import FileLock
-from adapters.database.cluster.places import SOCKET_PATH_BYTES, Places, home_of, temporary_homes
+from adapters.database.cluster.places import SOCKET_PATH_BYTES, Places, home_of
 from adapters.database.cluster.server import answers
 from adapters.database.embedded import EmbeddedServer
 from adapters.database.postgres import Limits, PostgresDb
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 QUICK = Limits(pool_size=3, open_timeout_s=0.5)
 
+STARTED_AT = "select pg_postmaster_start_time()::text"
+SOCKETS = "select current_setting('unix_socket_directories')"
 CLIENT = """
 import asyncio, sys
 from adapters.database.embedded import EmbeddedServer
@@ -43,11 +46,11 @@ async def main(directory, state):
     server = EmbeddedServer(directory, state=state, durable=False) if directory else EmbeddedServer(ephemeral=True)
     db = PostgresDb(server=server)
     await db.open()
-    print(await db.fetch_value("select pg_postmaster_start_time()::text"), flush=True)
+    print(await db.fetch_value(sys.argv[3]), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await db.close()
 
-asyncio.run(main(*sys.argv[1:]))
+asyncio.run(main(*sys.argv[1:3]))
 """
 
 
@@ -87,11 +90,13 @@ async def cluster(tmp_path: Path, state: Path) -> AsyncIterator[Cluster]:
 
 
 @asynccontextmanager
-async def client(cluster: Cluster | None, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """Another process that uses it, and when the server that it found was started."""
+async def client(
+    cluster: Cluster | None, *, ask: str = STARTED_AT, **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Another process that uses it, and what its server answers."""
     where = ["", ""] if cluster is None else [str(cluster.directory), str(cluster.state)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CLIENT, *where),
+        *(sys.executable, "-c", CLIENT, *where, ask),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -107,7 +112,7 @@ async def client(cluster: Cluster | None, **environment: str) -> AsyncIterator[t
 
 
 async def started_at(db: PostgresDb) -> str:
-    return str(await db.fetch_value("select pg_postmaster_start_time()::text"))
+    return str(await db.fetch_value(STARTED_AT))
 
 
 async def gone(places: Places) -> None:
@@ -216,7 +221,9 @@ async def test_a_pid_file_of_a_crash_that_names_a_living_process(cluster: Cluste
 
 async def test_a_killed_first_start_is_begun_anew(cluster: Cluster) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CLIENT, str(cluster.directory), str(cluster.state), stdin=subprocess.PIPE, cwd=ROOT
+        *(sys.executable, "-c", CLIENT, str(cluster.directory), str(cluster.state), STARTED_AT),
+        stdin=subprocess.PIPE,
+        cwd=ROOT,
     )
     await until(lambda: cluster.directory.exists() and any(cluster.places.home.glob("data.*.new/base")), what="initdb")
     process.kill()
@@ -260,20 +267,19 @@ def server_ended(cluster: Cluster) -> bool:
 
 
 async def test_memory_is_gone_at_exit_and_also_after_a_kill() -> None:
-    before = set(temporary_homes())
-    async with client(None) as (process, _):
-        (ours,) = set(temporary_homes()) - before
+    async with client(None, ask=SOCKETS) as (process, seen):
+        ours = Path(seen.strip('"')).parent
         process.kill()
         await process.wait()
-    assert answers(Places(ours)), "nobody was there to end it"
     async with opened(PostgresDb(server=EmbeddedServer(ephemeral=True, durable=False))) as db:
         await db.check()
-        assert not ours.exists()
+        assert not await anyio.Path(ours).exists()
         assert not answers(Places(ours))
-    async with client(None) as (process, _):
-        (ours,) = set(temporary_homes()) - before
+    async with client(None, ask=SOCKETS) as (process, seen):
+        ours = Path(seen.strip('"')).parent
+        assert await anyio.Path(ours).exists()
         await process.communicate(b"")
-        assert not ours.exists()
+        assert not await anyio.Path(ours).exists()
 
 
 async def test_nobody_else_gets_in(cluster: Cluster) -> None:
