@@ -5,9 +5,9 @@ from __future__ import annotations
 from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
 
-from runtime.http.readiness import Report
 from runtime.http.site import Site
 from runtime.policy.drain import Phase
+from runtime.readiness import Report
 
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -8,8 +8,8 @@ from contracts.errors import Unavailable
 from contracts.ports import Ledger, Log
 from runtime.http.accepted import Accepted
 from runtime.http.documents import Documents
-from runtime.http.readiness import Readiness
 from runtime.policy.drain import Phase
+from runtime.readiness import Readiness
 
 if TYPE_CHECKING:
     from runtime.worker import Worker
