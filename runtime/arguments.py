@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,11 @@ import msgspec
 from contracts.errors import BadInput
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_GOT = re.compile(r", got `\w+`")
+
+Fault = tuple[str, str]
+"""The field that it is about (empty: the whole), and what is wrong with it."""
 
 
 def from_mapping(contract: type[T], given: Mapping[str, Any], *, strict: bool = True) -> T:
@@ -23,27 +29,62 @@ def from_mapping(contract: type[T], given: Mapping[str, Any], *, strict: bool = 
 
 
 def faults_of(contract: type[msgspec.Struct], given: Any, *, strict: bool = True) -> list[str]:
-    """Every fault, a line each: what came, what is allowed. msgspec stops at the first: each is tried alone."""
+    """Every fault, a line each: what came, what is allowed."""
+    return [f"{field}: {fault}" if field else fault for field, fault in field_faults(contract, given, strict=strict)]
+
+
+def field_faults(contract: type[msgspec.Struct], given: Any, *, strict: bool = True) -> list[Fault]:
+    """Every fault with the field that it is about. msgspec stops at the first, so each field is tried alone."""
     if not isinstance(given, Mapping):
-        return [f"expected a JSON object with the fields of {contract.__name__}, got {_kind(given)}"]
+        return [("", f"expected a JSON object with the fields of {contract.__name__}, got {_kind(given)}")]
     fields = {field.encode_name: field for field in msgspec.structs.fields(contract)}
-    faults = []
+    faults: list[Fault] = []
     for name, field in fields.items():
         if name not in given:
             if field.required:
-                faults.append(f"{name}: missing; it is required ({_allowed(field.type)})")
+                faults.append((name, f"missing; it is required ({allowed(field.type)})"))
             continue
         try:
             msgspec.convert(given[name], field.type, strict=strict)
         except msgspec.ValidationError as error:
-            faults.append(f"{name}: {error}; got {_shown(given[name])}")
+            # What was given is shown: of which type text was before it was read says nothing.
+            said = str(error) if strict else _GOT.sub("", str(error))
+            faults.append((name, f"{said}{_choices(field.type)}; got {_shown(given[name])}"))
     if contract.__struct_config__.forbid_unknown_fields:
-        for name in given:
-            if name not in fields:
-                near = difflib.get_close_matches(str(name), fields, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(fields)}"
-                faults.append(f"{name}: no such field; {hint}")
+        faults += [(str(name), f"no such field; {_nearest(str(name), fields)}") for name in given if name not in fields]
     return faults
+
+
+def allowed(type_: Any) -> str:
+    """What a field takes, in few words."""
+    if choices := choices_of(type_):
+        return "one of " + ", ".join(choices)
+    schema = msgspec.json.schema(type_)
+    return str(schema.get("format") or schema.get("type") or "see --help")
+
+
+def choices_of(type_: Any) -> list[str]:
+    """The values that a field, or each item of it, can have; empty where they are not listed."""
+    schema = msgspec.json.schema(type_)
+    definitions = schema.get("$defs", {})
+
+    def within(node: Mapping[str, Any]) -> list[Any]:
+        if reference := node.get("$ref"):
+            return within(definitions[reference.rpartition("/")[2]])
+        branches = [*node.get("anyOf", ()), *([node["items"]] if isinstance(node.get("items"), Mapping) else [])]
+        return [*node.get("enum", ()), *(value for branch in branches for value in within(branch))]
+
+    return [str(value) for value in within(schema) if value is not None]
+
+
+def _choices(type_: Any) -> str:
+    choices = choices_of(type_)
+    return f"; it can be {', '.join(choices)}" if choices else ""
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
 
 
 def _shown(value: Any) -> str:
@@ -53,10 +94,3 @@ def _shown(value: Any) -> str:
 
 def _kind(value: Any) -> str:
     return {type(None): "null", list: "an array", str: "a string"}.get(type(value), f"a {type(value).__name__}")
-
-
-def _allowed(type_: Any) -> str:
-    schema = msgspec.json.schema(type_)
-    if "enum" in schema:
-        return "one of " + ", ".join(map(str, schema["enum"]))
-    return str(schema.get("format") or schema.get("type") or "see --help")

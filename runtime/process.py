@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from runtime import exits
-from runtime.supervisor import DrainReport
-from runtime.worker import Worker
+
+if TYPE_CHECKING:
+    from runtime.supervisor import DrainReport
+    from runtime.worker import Worker
+
+Stop = Callable[[str], None]
+
+
+class Signals:
+    """SIGTERM and SIGINT from now on. What comes before there is someone to stop is kept until there is: a process
+    that was asked to end while it still imports ends in an orderly way, too. Make it inside the event loop."""
+
+    def __init__(self) -> None:
+        self._kept: list[str] = []
+        self._stop: Stop = self._kept.append
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._heard, signum.name)
+
+    def pass_to(self, stop: Stop) -> None:
+        """The first signal drains, the second one cuts."""
+        self._stop = stop
+        for name in self._kept:
+            stop(name)
+
+    def _heard(self, name: str) -> None:
+        self._stop(name)
 
 
 def listen_for_signals(worker: Worker) -> None:
     """The first SIGTERM or SIGINT drains, the second one cuts. Call it inside the event loop."""
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, worker.supervisor.stop, signum.name)
+    Signals().pass_to(worker.supervisor.stop)
 
 
 def exit_code(worker: Worker, report: DrainReport) -> int:

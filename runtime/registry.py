@@ -5,10 +5,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from contracts.errors import Faults
 from contracts.module import JobRoute, Module, StreamRoute
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """What looking for modules brought: those that can be used, and by name what is wrong with the others."""
+
+    modules: list[Module] = []
+    broken: dict[str, str] = {}
 
 
 def available() -> list[str]:
@@ -17,40 +27,31 @@ def available() -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
 
 
-def load(names: Sequence[str] = ()) -> list[Module]:
-    """The named modules, or all; raises `Faults` with every name that isn't there or doesn't declare a module."""
+def find(names: Sequence[str] = ()) -> Found:
+    """The named modules, or all, each by itself: a broken one is told and does not keep the others away."""
     known = available()
-    faults, modules = [], []
-    for name in names or known:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            faults.append(f"there is no module {name!r}; there are: {', '.join(known) or 'none'}{hint}")
-            continue
-        module = getattr(importlib.import_module(f"modules.{name}"), "module", None)
-        if not isinstance(module, Module):
-            faults.append(f"modules/{name}/__init__.py must export `module`, a contracts.module.Module")
-        elif module.name != name:
-            faults.append(f"modules/{name} declares the name {module.name!r}: it must be the package's")
+    found = Found()
+    for name in dict.fromkeys(names or known):
+        module = _unknown(name, known) if name not in known else _declared(name)
+        if isinstance(module, Module):
+            found.modules.append(module)
         else:
-            modules.append(module)
-    faults.extend(_clashes(modules))
-    if faults:
+            found.broken[name] = module
+    return found
+
+
+def load(names: Sequence[str] = ()) -> list[Module]:
+    """The named modules, or all, to be run together; raises `Faults` with everything that is wrong with any."""
+    found = find(names)
+    if faults := [*found.broken.values(), *_clashes(found.modules)]:
         raise Faults("modules", faults)
-    return modules
+    return found.modules
 
 
-def _clashes(modules: Iterable[Module]) -> list[str]:
-    """A command has one owner, and no two routes may share an address and a group."""
-    seen: dict[tuple[str, str], str] = {}
-    clashes = []
-    for module in modules:
-        for route in module.routes:
-            group = route.group if isinstance(route, StreamRoute) else "jobs"
-            owner = seen.setdefault((route.address, group), module.name)
-            if owner != module.name:
-                clashes.append(f"{route.address} is declared by both {owner} and {module.name}")
-    return clashes
+def check_together(modules: Iterable[Module]) -> None:
+    """Raises `Faults` with every address that more than one of them claims."""
+    if clashes := _clashes(modules):
+        raise Faults("modules", clashes)
 
 
 def owner_of(address: str, modules: Iterable[Module]) -> tuple[Module, JobRoute | StreamRoute] | None:
@@ -60,3 +61,51 @@ def owner_of(address: str, modules: Iterable[Module]) -> tuple[Module, JobRoute 
             if route.address == address:
                 return module, route
     return None
+
+
+def _declared(name: str) -> Module | str:
+    """The module, or what is wrong with it."""
+    try:
+        module = getattr(importlib.import_module(f"modules.{name}"), "module", None)
+    except Exception as error:  # noqa: BLE001 - whatever a module does when it is imported is that module's fault
+        return f"module {name} can't be imported: {type(error).__name__}: {error}{_place_of(error)}"
+    if not isinstance(module, Module):
+        return f"modules/{name}/__init__.py must export `module`, a contracts.module.Module"
+    if module.name != name:
+        return f"modules/{name} declares the name {module.name!r}: it must be the package's"
+    return module
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no module {name!r}; there are: {', '.join(known) or 'none'}{hint}"
+
+
+def _place_of(error: Exception) -> str:
+    """The last line of ours on the way to the error."""
+    if isinstance(error, SyntaxError):
+        return ""  # its text has the place
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or filename == importlib.__file__
+
+
+def _clashes(modules: Iterable[Module]) -> list[str]:
+    """A command has one owner, and no two streams may share an address and a group."""
+    clashes = []
+    owners: dict[tuple[str, str], str] = {}
+    kinds: dict[str, tuple[str, str]] = {}
+    for module in modules:
+        for route in module.routes:
+            kind, group = ("stream", route.group) if isinstance(route, StreamRoute) else ("job", "jobs")
+            other_kind, other = kinds.setdefault(route.address, (kind, module.name))
+            owner = owners.setdefault((route.address, group), module.name)
+            if other_kind != kind:
+                clashes.append(f"{route.address} is a {other_kind} of {other} and a {kind} of {module.name}")
+            elif owner != module.name:
+                clashes.append(f"{route.address} is declared by both {owner} and {module.name}")
+    return clashes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
 from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
@@ -32,6 +32,10 @@ TO_COME: Mapping[tuple[str, str], str] = {
 """What can be chosen and is not built yet, and when it comes."""
 
 
+PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+"""The adapters that a handler's needs can rest on, by their names in `Adapters`."""
+
+
 def check_choices(settings: Settings) -> None:
     """Raises `Faults` for every choice whose adapter is still to come."""
     faults = []
@@ -45,9 +49,10 @@ def check_choices(settings: Settings) -> None:
 class Adapters:
     """One of each for the process. Attribute names are what `runtime.injection` resolves to."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, log_stream: TextIO | None = None) -> None:
         check_choices(settings)
         self.settings = settings
+        self._log_stream = log_stream
         self._open: list[tuple[str, Checked]] = []
 
     @cached_property
@@ -64,7 +69,9 @@ class Adapters:
     def _structured_log(self) -> StructuredLog:
         from adapters.log.structured import make_log
 
-        return make_log(clock=self.clock, format=self.settings.log, level=self.settings.log_level)
+        return make_log(
+            clock=self.clock, format=self.settings.log, level=self.settings.log_level, stream=self._log_stream
+        )
 
     def take_over_logging(self) -> Callable[[], None]:
         """Send what the packages that we stand on log through our log; returns what undoes it. Call it once they

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -33,9 +33,7 @@ from runtime.settings import Settings
 from runtime.streams.consumer import StreamConsumer, Streams
 from runtime.supervisor import DrainReport, Step, Supervisor
 from runtime.tasks import Tasks
-from runtime.wiring import Adapters
-
-PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+from runtime.wiring import PROVIDED, Adapters
 
 
 class Worker:
@@ -65,6 +63,9 @@ class Worker:
         self._wire_jobs(only)
         self._wire_streams()
         self.http: Any = None
+        self.before_closing: list[Step] = []
+        """Run after the modules' shutdown hooks, when nothing is in flight any more and everything is still open."""
+        self._give_logging_back: Callable[[], None] = lambda: None
 
     # Wiring: no I/O.
 
@@ -127,12 +128,14 @@ class Worker:
         """Raises what kept it from starting, after everything that was opened is closed again."""
         try:
             await self._open()
+            self._give_logging_back = self.adapters.take_over_logging()
             await self._begin()
         except BaseException:
             await self.loops.stop()
             if self.http:
                 await self.http.stop()
             await self.adapters.close()
+            self._give_logging_back()
             raise
         self.ready_at = self.clock.monotonic()
         self.supervisor.enter(Phase.RUNNING)
@@ -201,7 +204,7 @@ class Worker:
         report = await self.supervisor.drain(
             [self.dispatcher, self.streams],
             stop_intake=("stop intake", self._stop_intake),
-            hooks=hooks,
+            hooks=[*hooks, *self.before_closing],
             close=[
                 ("commit", self.streams.commit),
                 ("loops", self.loops.stop),
@@ -210,6 +213,7 @@ class Worker:
                 *([("http", self.http.stop)] if self.http else []),
             ],
         )
+        self._give_logging_back()
         self.log.info("drain report", clean=report.clean, **_shown(report))
         return report
 
@@ -218,6 +222,7 @@ class Worker:
         self.streams.stop()
         await self.adapters.bus.stop_intake()
         await self.intake.emptied()
+        await self.dispatcher.round_trips_ended()
 
     async def _call_hook(self, module: Module, hook: Any) -> None:
         needs = injection.Needs(hook, where=module.name, message=False, job=False)

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import typer
 
-from runtime.cli.options import Invocation, command
+from contracts.errors import Faults
+from runtime.cli.command import Options, command
+from runtime.cli.invocation import Invocation
 
 
 def add(app: typer.Typer) -> None:
     """Add `config show` and `config check`."""
     group = typer.Typer(help="Show and check the settings.", no_args_is_help=True)
     app.add_typer(group, name="config")
-    command(group, "show", examples="millrace config show --env staging")(show)
-    command(group, "check", examples="millrace config check --env production")(check)
+    command(group, "config show", Options, show, examples="millrace config show --env staging")
+    command(group, "config check", Options, check, examples="millrace config check --env production")
 
 
-def show(invocation: Invocation) -> int | None:
+def show(invocation: Invocation, _: Options) -> int | None:
     """Print each effective value and where it came from; secrets are redacted."""
-    invocation.output.rows(invocation.settings().explain(), columns=("key", "value", "source"))
+    invocation.output.rows(invocation.settings.explain(), columns=("key", "value", "source"))
     return None
 
 
-def check(invocation: Invocation) -> int | None:
-    """Check the settings and the adapters that they choose, without connecting."""
-    from runtime import registry, wiring
+def check(invocation: Invocation, _: Options) -> int | None:
+    """Check the settings, the adapters that they choose and the modules that they name, without connecting."""
+    from runtime import injection, registry, wiring
 
-    settings = invocation.settings()
-    wiring.check_choices(settings)
-    registry.load(settings.modules)
-    invocation.output.value({"settings": "ok", "warnings": len(settings.warnings)})
+    faults: list[str] = []
+    settings = None
+    try:
+        settings = invocation.settings
+        wiring.check_choices(settings)
+    except Faults as error:
+        faults += error.faults
+    try:
+        modules = registry.load(settings.modules if settings else ())
+        injection.check(modules, wiring.PROVIDED)
+    except Faults as error:
+        faults += error.faults
+    if faults or settings is None:
+        raise Faults("settings", faults)
+    warnings = len(settings.warnings)
+    invocation.output.say(
+        f"the settings are fine{f', with {warnings} warnings' if warnings else ''}",
+        settings="ok",
+        warnings=settings.warnings,
+    )
     return None

@@ -1,129 +1,176 @@
-"""`millrace jobs`: what the ledger knows of jobs."""
+"""`millrace jobs`: what there is of jobs, and what can be done about them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Meta
 
-from contracts.errors import BadInput, NotFound
+from contracts.errors import NotFound
 from contracts.job import JobRow, JobState
-from contracts.ports import Ledger
-from contracts.ports.ledger import JobFilter
 from runtime import exits
-from runtime.cli.ledger_access import the_ledger
-from runtime.cli.options import Invocation, command, run_async
+from runtime.cli.command import Options, command, run_async
+from runtime.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from runtime.cli.desk import Desk
 
 COLUMNS = ("id", "address", "state", "attempt", "priority", "recorded_at", "finished_at", "error")
 POLL_S = 0.25
+_ERROR_SHOWN = 100
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or a beginning of it that is unique.")]
+JobId = Annotated[
+    str, Meta(min_length=1, description="The job's id, or a beginning of it that is unique.", extra={"argument": "ID"})
+]
+
+
+class ListJobs(Options, frozen=True):
+    """Which ones."""
+
+    state: Annotated[tuple[JobState, ...], Meta(description="Only these states.")] = ()
+    address: Annotated[str | None, Meta(description="Only jobs of this address.")] = None
+    correlation_id: Annotated[str | None, Meta(description="Only jobs of this origin.")] = None
+    older_than: Annotated[str | None, Meta(description="Only what was recorded before this job, by its id.")] = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="At most this many.")] = 50
+
+
+class OneJob(Options, frozen=True):
+    """Which one."""
+
+    id: JobId
+
+
+class WaitForJob(Options, frozen=True):
+    """Which one, and how long."""
+
+    id: JobId
+    timeout_s: Annotated[float, Meta(ge=0, description="Give up after this many seconds.")] = 86_400.0
 
 
 def add(app: typer.Typer) -> None:
     """Add `jobs list`, `show`, `wait`, `cancel` and `retry`."""
     group = typer.Typer(help="List, watch, cancel and retry jobs.", no_args_is_help=True)
     app.add_typer(group, name="jobs")
-    command(group, "list", examples="millrace jobs list --state failed --limit 20")(list_)
-    command(group, "show", examples="millrace jobs show 0199c0de")(show)
-    command(group, "wait", examples="millrace jobs wait 0199c0de --timeout-s 600")(wait)
-    command(group, "cancel", examples="millrace jobs cancel 0199c0de")(cancel)
-    command(group, "retry", examples="millrace jobs retry 0199c0de")(retry)
+    examples = "millrace jobs list --state failed --limit 20\nmillrace jobs list --address run.batch_etl --output json"
+    command(group, "jobs list", ListJobs, list_, examples=examples)
+    command(group, "jobs show", OneJob, show, examples="millrace jobs show 0199c0de")
+    command(group, "jobs wait", WaitForJob, wait, examples="millrace jobs wait 0199c0de --timeout-s 600")
+    command(group, "jobs cancel", OneJob, cancel, examples="millrace jobs cancel 0199c0de")
+    command(group, "jobs retry", OneJob, retry, examples="millrace jobs retry 0199c0de")
 
 
-def list_(
-    invocation: Invocation,
-    state: Annotated[list[str] | None, typer.Option(help="Only these states; can be repeated.")] = None,
-    address: Annotated[str | None, typer.Option(help="Only jobs of this address.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many, newest first.")] = 50,
-) -> int | None:
+def list_(invocation: Invocation, asked: ListJobs) -> int | None:
     """List jobs, newest first."""
-    unknown = sorted(set(state or ()) - set(JobState))
-    if unknown:
-        raise BadInput(f"--state {', '.join(unknown)}: it can be {', '.join(JobState)}")
-    wanted = JobFilter(states=tuple(JobState(one) for one in state or ()), address=address, limit=limit)
+    from contracts.ports.ledger import JobFilter
+    from runtime.cli.desk import found, the_desk
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as adapters:
-            rows = await adapters.ledger.desk.list(wanted)
-        invocation.output.rows(rows, columns=() if invocation.output.as_json else COLUMNS)
+        async with the_desk(invocation.settings) as desk:
+            last = await found(desk, asked.older_than) if asked.older_than else None
+            wanted = JobFilter(
+                states=asked.state,
+                address=asked.address,
+                correlation_id=asked.correlation_id,
+                before=(last.recorded_at, last.id) if last else None,
+                limit=asked.limit,
+            )
+            rows = await desk.list(wanted)
+        if invocation.output.as_json:
+            invocation.output.rows(rows)
+        else:
+            invocation.output.rows([_line(row) for row in rows], columns=COLUMNS, none="no such jobs")
 
     return run_async(act)
 
 
-def show(invocation: Invocation, job_id: JobId) -> int | None:
+def show(invocation: Invocation, asked: OneJob) -> int | None:
     """Show one job: its command, progress, checkpoint, result and error."""
+    from runtime.cli.desk import found, the_desk
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as adapters:
-            invocation.output.value(await found(adapters.ledger, job_id))
+        async with the_desk(invocation.settings) as desk:
+            invocation.output.value(await found(desk, asked.id))
 
     return run_async(act)
 
 
-def wait(
-    invocation: Invocation,
-    job_id: JobId,
-    timeout_s: Annotated[float, typer.Option(min=0, help="Give up after this long.")] = 3600.0,
-) -> int | None:
-    """Wait until a job has ended; exit code 0 only when it is done."""
+def wait(invocation: Invocation, asked: WaitForJob) -> int | None:
+    """Wait until a job has ended, showing its progress; exit code 0 only when it is done. Ctrl-C leaves it alone."""
+    from runtime.cli.desk import found, the_desk
+    from runtime.cli.told import told
 
     async def act() -> int:
-        async with the_ledger(invocation.settings()) as adapters:
-            row = await found(adapters.ledger, job_id)
-            try:
-                async with adapters.clock.timeout(timeout_s):
-                    while not row.state.final:
-                        await adapters.clock.sleep(POLL_S)
-                        row = await found(adapters.ledger, row.id)
-            except TimeoutError:
-                invocation.output.error(f"job {row.id} is still {row.state.value} after {timeout_s:g} s")
-                return exits.FAILED
-        invocation.output.value(row)
-        return exits.DONE if row.state is JobState.DONE else exits.FAILED
+        async with the_desk(invocation.settings) as desk:
+            row = await found(desk, asked.id)
+            ended = row if row.state.final else await _ended(invocation, desk, row, asked.timeout_s)
+        if ended is None:
+            invocation.output.error(f"job {row.id} has not ended after {asked.timeout_s:g} s; it goes on")
+            return exits.FAILED
+        return told(invocation.output, ended)
 
     return run_async(act)
 
 
-def cancel(invocation: Invocation, job_id: JobId) -> int | None:
+def cancel(invocation: Invocation, asked: OneJob) -> int | None:
     """Cancel a job: at once when it waits; a running one is asked to stop."""
+    from runtime.cli.desk import found, the_desk
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as adapters:
-            row = await found(adapters.ledger, job_id)
-            state = await adapters.ledger.desk.cancel(row.id)
+        async with the_desk(invocation.settings) as desk:
+            row = await found(desk, asked.id)
+            state = await desk.cancel(row.id)
         said = "was asked to stop" if state is JobState.RUNNING else "is cancelled"
-        _say(invocation, row, said, state)
+        invocation.output.say(f"job {row.id} {said}", id=row.id, state=state)
 
     return run_async(act)
 
 
-def retry(invocation: Invocation, job_id: JobId) -> int | None:
-    """Queue a failed or cancelled job again, from its checkpoint."""
+def retry(invocation: Invocation, asked: OneJob) -> int | None:
+    """Queue a failed or cancelled job again, from its checkpoint; a running worker takes it."""
+    from runtime.cli.desk import found, the_desk
 
     async def act() -> None:
-        async with the_ledger(invocation.settings()) as adapters:
-            row = await found(adapters.ledger, job_id)
-            await adapters.ledger.desk.retry(row.id)
-        _say(invocation, row, "is queued again", JobState.QUEUED)
+        async with the_desk(invocation.settings) as desk:
+            row = await found(desk, asked.id)
+            await desk.retry(row.id)
+        invocation.output.say(f"job {row.id} is queued again", id=row.id, state=JobState.QUEUED)
 
     return run_async(act)
 
 
-async def found(ledger: Ledger, job_id: str) -> JobRow:
-    """The job with this id or beginning; raises `NotFound`, or `BadInput` when several begin so."""
-    if row := await ledger.desk.get(job_id):
-        return row
-    matches = [row for row in await ledger.desk.list(JobFilter(limit=1000)) if row.id.startswith(job_id)]
-    if len(matches) > 1:
-        raise BadInput(f"{len(matches)} jobs begin with {job_id!r}; give more of the id")
-    if not matches:
-        raise NotFound(f"there is no job {job_id!r}; `millrace jobs list` shows what there is")
-    return matches[0]
+async def _ended(invocation: Invocation, desk: Desk, row: JobRow, timeout_s: float) -> JobRow | None:
+    """The job once it has ended; None when the time was up before."""
+    from runtime.cli.progress import AboveTheBar, following
+    from runtime.wiring import Adapters
+
+    adapters = Adapters(invocation.settings)
+    log, clock = adapters.log, adapters.clock
+    above = AboveTheBar.on_stderr()
+    with following(
+        row.address,
+        above=above,
+        as_json=invocation.output.as_json,
+        otherwise=lambda now: log.info("progress", job=row.id, rows=now.rows, bytes=now.bytes, said=now.message),
+    ) as bar:
+        try:
+            async with clock.timeout(timeout_s):
+                while not row.state.final:
+                    if row.progress:
+                        bar(row.progress)
+                    await clock.sleep(POLL_S)
+                    fresh = await desk.get(row.id)
+                    if fresh is None:
+                        raise NotFound(f"job {row.id} is gone: its retention is over")
+                    row = fresh
+        except TimeoutError:
+            return None
+    return row
 
 
-def _say(invocation: Invocation, row: JobRow, said: str, state: JobState) -> None:
-    if invocation.output.as_json:
-        invocation.output.value({"id": row.id, "state": state.value})
-    else:
-        invocation.output.stdout.print(f"job {row.id} {said}")
+def _line(row: JobRow) -> dict[str, object]:
+    line: dict[str, object] = {name: getattr(row, name) for name in COLUMNS}
+    error = (row.error or "").partition("\n")[0]
+    line["error"] = error if len(error) <= _ERROR_SHOWN else error[: _ERROR_SHOWN - 1] + "…"
+    line["state"] = row.state.value
+    return line

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from contracts.errors import Faults
-from runtime.settings import Settings
-from runtime.wiring import Adapters
+from contracts.errors import Faults, Unavailable
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+    from runtime.wiring import Adapters
 
 
 @asynccontextmanager
 async def opened(settings: Settings, *names: str) -> AsyncIterator[Adapters]:
     """The named adapters, open until the end of the block."""
+    from runtime.wiring import Adapters
+
     adapters = Adapters(settings)
     try:
         for name in names:
@@ -24,13 +29,27 @@ async def opened(settings: Settings, *names: str) -> AsyncIterator[Adapters]:
 
 @asynccontextmanager
 async def the_ledger(settings: Settings) -> AsyncIterator[Adapters]:
-    """The adapters with the ledger open; raises `Faults` when it has no tables yet."""
+    """The adapters with the ledger open. Raises `Unavailable` when there is none: to look for jobs makes nothing."""
     from migrations import runner
 
+    if why := there_is_none(settings):
+        raise Unavailable("the ledger", why)
     async with opened(settings, "db") as adapters:
-        if any(not one.applied_at for one in await runner.status(adapters.db)):
+        found = await runner.status(adapters.db)
+        if not any(one.applied_at for one in found):
+            raise Unavailable("the ledger", f"{adapters.db.address} has none: nothing has run on it yet")
+        if pending := [one.name for one in found if not one.applied_at]:
             if not settings.auto_migrate:
-                raise Faults("database", ["migrations are pending; run `millrace migrate up`"])
+                raise Faults("database", [f"migrations are pending: {', '.join(pending)}; run `millrace migrate up`"])
             await runner.up(adapters.db)
         await adapters.open("ledger")
         yield adapters
+
+
+def there_is_none(settings: Settings) -> str:
+    """Why this process can't have a ledger that others see, as far as that can be told without asking anybody."""
+    if settings.db == "memory":
+        return "--db memory keeps one for each process, gone at its end"
+    if settings.db_postgres_url is None and not (home := settings.millrace_home / "postgres").is_dir():
+        return f"nothing has run here yet ({home} does not exist)"
+    return ""

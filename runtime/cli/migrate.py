@@ -2,64 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Meta
 
-from runtime.cli.ledger_access import opened
-from runtime.cli.options import Invocation, command, run_async
+from contracts.errors import BadInput
+from runtime import exits
+from runtime.cli.command import Options, command, run_async
+from runtime.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from migrations.runner import Migration
+
+COLUMNS = ("number", "name", "state", "applied_at", "millrace_version")
+
+
+class Down(Options, frozen=True):
+    """How far."""
+
+    count: Annotated[int, Meta(ge=1, description="How many.", extra={"argument": "N"})] = 1
+    yes: Annotated[bool, Meta(description="Don't ask; needed in production.")] = False
+
+
+class New(Options, frozen=True):
+    """Its name."""
+
+    name: Annotated[str, Meta(description="What it does, in a_few_words.", extra={"argument": "NAME"})]
 
 
 def add(app: typer.Typer) -> None:
     """Add `migrate up`, `down`, `status` and `new`."""
     group = typer.Typer(help="Bring the database's schema up or down.", no_args_is_help=True)
     app.add_typer(group, name="migrate")
-    command(group, "up", examples="millrace migrate up")(up)
-    command(group, "down", examples="millrace migrate down 1")(down)
-    command(group, "status", examples="millrace migrate status")(status)
-    command(group, "new", examples="millrace migrate new add_customer_index")(new)
+    command(group, "migrate up", Options, up)
+    command(group, "migrate down", Down, down, examples="millrace migrate down 1\nmillrace migrate down 2 --yes")
+    command(group, "migrate status", Options, status)
+    command(group, "migrate new", New, new, examples="millrace migrate new add_customer_index")
 
 
-def up(invocation: Invocation) -> int | None:
+def up(invocation: Invocation, _: Options) -> int | None:
     """Apply all pending migrations."""
     from migrations import runner
+    from runtime.cli.ledger_access import opened
 
     async def act() -> None:
-        async with opened(invocation.settings(), "db") as adapters:
-            invocation.output.rows(await runner.up(adapters.db), title="applied")
+        async with opened(invocation.settings, "db") as adapters:
+            applied = await runner.up(adapters.db, log=adapters.log)
+        invocation.output.rows(applied, columns=COLUMNS, none="nothing was pending")
 
     return run_async(act)
 
 
-def down(
-    invocation: Invocation, count: Annotated[int, typer.Argument(metavar="N", min=1, help="How many.")] = 1
-) -> int | None:
+def down(invocation: Invocation, asked: Down) -> int | None:
     """Roll back the last N migrations. What they made is dropped, with its data."""
     from migrations import runner
+    from runtime.cli.ledger_access import opened
 
-    async def act() -> None:
-        async with opened(invocation.settings(), "db") as adapters:
-            invocation.output.rows(await runner.down(adapters.db, count), title="rolled back")
+    if invocation.settings.env == "production" and not asked.yes:
+        raise BadInput("--yes: rolling back drops data; in production it must be given")
+
+    async def act() -> int | None:
+        async with opened(invocation.settings, "db") as adapters:
+            applied = [one for one in await runner.status(adapters.db) if one.applied_at]
+            going = list(reversed(applied[-asked.count :]))
+            if going and not asked.yes and not _agreed(adapters.db.address, going):
+                invocation.output.error("nothing was rolled back")
+                return exits.FAILED
+            reverted = await runner.down(adapters.db, asked.count)
+        invocation.output.rows(reverted, columns=("number", "name", "state"), none="nothing was applied")
+        return None
 
     return run_async(act)
 
 
-def status(invocation: Invocation) -> int | None:
+def status(invocation: Invocation, _: Options) -> int | None:
     """Show applied and pending migrations."""
     from migrations import runner
+    from runtime.cli.ledger_access import opened
 
     async def act() -> None:
-        async with opened(invocation.settings(), "db") as adapters:
-            invocation.output.rows(await runner.status(adapters.db))
+        async with opened(invocation.settings, "db") as adapters:
+            found = await runner.status(adapters.db)
+        invocation.output.rows(found, columns=COLUMNS, none="there are no migrations")
 
     return run_async(act)
 
 
-def new(
-    invocation: Invocation, name: Annotated[str, typer.Argument(help="What it does, in a few_words.")]
-) -> int | None:
+def new(invocation: Invocation, asked: New) -> int | None:
     """Make the next numbered pair of files, up and down."""
     from migrations import runner
 
-    invocation.output.rows([{"made": str(path)} for path in runner.new(name)])
+    invocation.output.rows([{"made": str(path)} for path in runner.new(asked.name)])
     return None
+
+
+def _agreed(address: str, going: list[Migration]) -> bool:
+    """Whether the person at the terminal says yes; without one there is nobody to ask, and the command line counts."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    names = ", ".join(f"{one.number:04}_{one.name}" for one in going)
+    sys.stderr.write(f"Roll back {names} on {address}, and drop what they made with its data? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -2,96 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
 import typer
 
 from contracts.errors import Faults
-from contracts.module import JobRoute, Module, Tool
+from contracts.module import Module, Tool
 from runtime import registry
 from runtime.cli import run
-from runtime.cli.options import Invocation, command, contract_command, run_async
+from runtime.cli.command import Options, command
+from runtime.cli.invocation import Invocation
+from runtime.cli.output import Output
+from runtime.cli.tool import use
+from runtime.descriptor import main_command
 
 
 def add(app: typer.Typer, words: Sequence[str]) -> None:
     """`words` are the bare words of the command line: when they name a module, only that one is imported."""
     named = words[1] if len(words) > 1 and words[0] == "run" else ""
-    modules = registry.load([named] if named in registry.available() else ())
+    found = registry.find([named] if named in registry.available() else ())
     running = typer.Typer(help="Run a module: a job to its end, a service until it is stopped.", no_args_is_help=True)
     app.add_typer(running, name="run")
-    for module in modules:
+    for module in found.modules:
         _add_run(running, module)
+    for name, fault in found.broken.items():
+        _add_broken(running, name, fault)
     groups: dict[str, typer.Typer] = {}
-    for module in modules:
-        for tool in module.tools:
-            _add_tool(app, groups, module, tool)
+    if words[:1] != ["run"]:
+        for module in found.modules:
+            for tool in module.tools:
+                _add_tool(app, groups, module, tool)
+        _note(found.broken)
 
 
 def _add_run(running: typer.Typer, module: Module) -> None:
-    route = next((route for route in module.routes if isinstance(route, JobRoute)), None)
-    if route is None:
-        command(running, module.name, examples=f"millrace run {module.name}", help=module.summary)(
-            partial(_serve, module=module.name)
-        )
-        return
-    example = f"millrace run {module.name} {_required(route.contract)}".strip()
-    contract_command(
-        running, module.name, route.contract, partial(run.job, module, route), help=module.summary, example=example
-    )
+    route = main_command(module)
+    path = f"run {module.name}"
+    if route is None or module.kind != "job":
+        command(running, path, Options, partial(run.service, module), help=module.summary)
+    else:
+        command(running, path, route.contract, partial(run.job, module, route), help=module.summary)
 
 
-def _serve(invocation: Invocation, *, module: str) -> int | None:
-    return run.service(invocation, module)
+def _add_broken(running: typer.Typer, name: str, fault: str) -> None:
+    """A module that can't be used says why when it is asked for."""
+
+    def tell(_invocation: Invocation, _asked: msgspec.Struct) -> int | None:
+        raise Faults("modules", [fault])
+
+    command(running, f"run {name}", Options, tell, help="It can't be used; run it to see why.")
+
+
+def _note(broken: Mapping[str, str]) -> None:
+    for fault in broken.values():
+        Output(as_json=False).note(fault)
 
 
 def _add_tool(app: typer.Typer, groups: dict[str, typer.Typer], module: Module, tool: Tool) -> None:
-    group_name, _, name = tool.name.rpartition(" ")
+    group_name = tool.name.rpartition(" ")[0]
     group = app
     if group_name:
         if group_name not in groups:
             groups[group_name] = typer.Typer(help=f"Tools of {module.name}.", no_args_is_help=True)
             app.add_typer(groups[group_name], name=group_name)
         group = groups[group_name]
-    contract_command(
-        group,
-        name,
-        tool.contract,
-        partial(_use, module, tool),
-        help=tool.summary,
-        example=f"millrace {tool.name} {_required(tool.contract)}".strip(),
-    )
-
-
-def _use(module: Module, tool: Tool, invocation: Invocation, given: dict[str, Any]) -> int | None:
-    """Run a tool here and now, with the adapters that it asks for."""
-    from runtime import arguments
-    from runtime.cli.ledger_access import opened
-    from runtime.injection import Needs
-
-    settings = invocation.settings()
-    asked = arguments.from_mapping(tool.contract, given, strict=False)
-    needs = Needs(tool.handler, where=f"{module.name}, tool {tool.name}", job=False)
-    if needs.faults:
-        raise Faults("modules", needs.faults)
-    ports = {**needs.per_process, **needs.per_work}
-
-    async def act() -> None:
-        async with opened(settings, *sorted(needs.adapters - {"metrics", "clock", "catalog"})) as adapters:
-            made = {parameter: getattr(adapters, port) for parameter, port in ports.items()}
-            answer = await tool.handler(asked, **made)
-        if isinstance(answer, list | tuple):
-            invocation.output.rows(answer)
-        elif isinstance(answer, str):
-            invocation.output.document(answer)
-        elif answer is not None:
-            invocation.output.value(answer)
-
-    return run_async(act)
-
-
-def _required(contract: type[msgspec.Struct]) -> str:
-    fields = [field.name.replace("_", "-") for field in msgspec.structs.fields(contract) if field.required]
-    return " ".join(f"--{name} {name.upper()}" for name in fields)
+    command(group, tool.name, tool.contract, partial(use, module, tool), help=tool.summary)

@@ -3,114 +3,140 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from contracts.errors import BadInput, Faults
-from contracts.job import JobRow, JobState
+from contracts.job import JobRow, Progress
 from contracts.module import JobRoute, Module
 from runtime import exits
-from runtime.cli.options import Invocation, run_async
+from runtime.cli.command import run_async
+from runtime.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     import msgspec
 
+    from contracts.message import Envelope
+    from runtime.cli.progress import AboveTheBar, Say
     from runtime.settings import Settings
+    from runtime.supervisor import DrainReport
     from runtime.worker import Worker
 
 LOOK_EVERY_S = 0.1
 
 
-def job(module: Module, route: JobRoute, invocation: Invocation, given: dict[str, Any]) -> int | None:
-    """Run one job to its end. Arguments and settings are checked together, before anything is started."""
-    settings, command = _checked(route, invocation, given)
+def job(module: Module, route: JobRoute, invocation: Invocation, command: msgspec.Struct) -> int | None:
+    """Run one job to its end, and print how it ended."""
+    settings = _for_a_job(invocation.settings)
     return run_async(lambda: _run_job(module, route, invocation, settings, command))
 
 
-def service(invocation: Invocation, module: str) -> int | None:
+def service(module: Module, invocation: Invocation, _: msgspec.Struct) -> int | None:
     """Run a module until it is stopped by a signal."""
-    from runtime.http.server import HttpServer
-    from runtime.process import exit_code, listen_for_signals
-    from runtime.worker import load, run_until_stopped
-
-    invocation.overrides["modules"] = (module,)
-    settings = invocation.settings()
+    from runtime.process import Signals, exit_code
 
     async def act() -> int:
-        worker = load(settings)
+        signals = Signals()
+        from runtime.http.server import HttpServer
+        from runtime.worker import Worker, run_until_stopped
+
+        worker = Worker(invocation.settings, [module])
         worker.http = HttpServer(worker)
-        listen_for_signals(worker)
+        signals.pass_to(worker.supervisor.stop)
         return exit_code(worker, await run_until_stopped(worker))
 
     return run_async(act)
 
 
-def _checked(route: JobRoute, invocation: Invocation, given: dict[str, Any]) -> tuple[Settings, msgspec.Struct]:
-    from runtime import arguments, wiring
-
-    faults: list[str] = []
-    settings = command = None
-    try:
-        settings = invocation.settings()
-        wiring.check_choices(settings)
-    except Faults as error:
-        faults.extend(error.faults)
-    try:
-        command = arguments.from_mapping(route.contract, given, strict=False)
-    except BadInput as error:
-        faults.extend(f"--{fault.replace('_', '-', 1) if ':' in fault else fault}" for fault in error.faults)
-    if faults or settings is None or command is None:
-        raise Faults("arguments and settings", faults)
-    return settings, command
+def _for_a_job(settings: Settings) -> Settings:
+    """A person at a terminal sees the bar and the report; what is below a warning is only told when asked for."""
+    given = any(one.key == "LOG_LEVEL" and one.source != "default" for one in settings.explain())
+    if given or not sys.stderr.isatty():
+        return settings
+    return settings.model_copy(update={"log_level": "warn"})
 
 
 async def _run_job(
     module: Module, route: JobRoute, invocation: Invocation, settings: Settings, command: msgspec.Struct
 ) -> int:
+    from runtime.process import Signals
+
+    signals = Signals()
     from runtime import commands
+    from runtime.cli.progress import AboveTheBar
     from runtime.health_file import HealthFile
-    from runtime.process import listen_for_signals
     from runtime.wiring import Adapters
     from runtime.worker import Worker
 
-    adapters = Adapters(settings)
+    above = AboveTheBar.on_stderr()
+    adapters = Adapters(settings, log_stream=cast(TextIO, above))
     envelope = commands.envelope(route.address, command, contract=route.contract, clock=adapters.clock)
     worker = Worker(settings, [module], adapters=adapters, only=[envelope.id])
-    listen_for_signals(worker)
+    signals.pass_to(worker.supervisor.stop)
+    if worker.supervisor.stopping.is_set():
+        return _ended(invocation, None, None, own=True)
     await worker.start()
     worker.loops.start("health file", HealthFile(worker, envelope.id).run)
+    last = LastLook(worker, envelope.id)
     try:
-        recorded = await worker.submit(envelope)
-        followed = recorded.active_id if recorded and recorded.active_id else envelope.id
-        row = await _follow(worker, invocation, followed, route)
+        if not worker.supervisor.stopping.is_set():
+            last.job_id = await _followed(worker, invocation, envelope, above)
     finally:
-        worker.supervisor.stop("the job has ended")
+        if not worker.supervisor.stopping.is_set():
+            worker.supervisor.stop("the job has ended")
+        elif worker.dispatcher.runs:
+            invocation.output.note(
+                f"{worker.supervisor.reason}: the job has up to {settings.drain_timeout_s:g} s to end or to save where "
+                "it is; a second one cuts it at once"
+            )
         report = await worker.stop()
-    if not row.state.final:
-        invocation.output.error(
-            f"job {row.id} was cut short and handed back: the next worker goes on with it; see `millrace jobs show`"
-        )
-        return exits.CUT
-    return _tell(invocation, row) if report.clean or row.state is not JobState.DONE else exits.CUT
+    return _ended(invocation, last.row, report, own=last.job_id == envelope.id)
 
 
-async def _follow(worker: Worker, invocation: Invocation, job_id: str, route: JobRoute) -> JobRow:
-    """Until the job has ended, or the process is asked to stop."""
-    from runtime.cli.progress import ProgressBar
+class LastLook:
+    """The job's row when nothing runs any more, while the ledger is still open."""
 
-    desk = worker.adapters.ledger.desk
-    with ProgressBar(invocation.output, route.address) as bar:
-        while True:
-            run = worker.dispatcher.runs.get(job_id)
-            if run and run.handle.latest:
-                bar.show(run.handle.latest)
-            if run is None or worker.supervisor.stopping.is_set():
-                row = await desk.get(job_id)
-                assert row is not None
-                if row.progress:
-                    bar.show(row.progress)
-                if row.state.final or worker.supervisor.stopping.is_set():
-                    return row
-            await _either(run.task if run else None, worker.supervisor.stopping, LOOK_EVERY_S)
+    def __init__(self, worker: Worker, job_id: str) -> None:
+        self.job_id = job_id
+        self.row: JobRow | None = None
+        self._worker = worker
+        worker.before_closing.append(("last look", self._take))
+
+    async def _take(self) -> None:
+        self.row = await self._worker.adapters.ledger.desk.get(self.job_id)
+
+
+async def _followed(worker: Worker, invocation: Invocation, envelope: Envelope, above: AboveTheBar) -> str:
+    """Submit it, and return its id once it has ended or the process is asked to stop; the id is of another job where
+    that one kept it from running."""
+    from runtime.cli.progress import following
+
+    recorded = await worker.submit(envelope)
+    job_id = recorded.active_id if recorded and recorded.active_id else envelope.id
+    if job_id != envelope.id:
+        invocation.output.note(f"{job_id}, with the same unique key, is active already: this follows it instead")
+
+    def otherwise(now: Progress) -> None:
+        worker.log.info("progress", job=job_id, rows=now.rows, bytes=now.bytes, said=now.message)
+
+    with following(envelope.address, above=above, as_json=invocation.output.as_json, otherwise=otherwise) as bar:
+        await _watch(worker, job_id, bar)
+    return job_id
+
+
+async def _watch(worker: Worker, job_id: str, bar: Say) -> None:
+    desk, stopping = worker.adapters.ledger.desk, worker.supervisor.stopping
+    while not stopping.is_set():
+        run = worker.dispatcher.runs.get(job_id)
+        if run and run.handle.latest:
+            bar(run.handle.latest)
+        if run is None:
+            # It waits (for its turn, for its next attempt), runs in another worker, or has ended.
+            row = await desk.get(job_id)
+            if row and row.progress:
+                bar(row.progress)
+            if row is None or row.state.final:
+                return
+        await _either(run.task if run else None, stopping, LOOK_EVERY_S)
 
 
 async def _either(task: asyncio.Task[Any] | None, stopping: asyncio.Event, timeout_s: float) -> None:
@@ -121,14 +147,23 @@ async def _either(task: asyncio.Task[Any] | None, stopping: asyncio.Event, timeo
         stop.cancel()
 
 
-def _tell(invocation: Invocation, row: JobRow) -> int:
+def _ended(invocation: Invocation, row: JobRow | None, report: DrainReport | None, *, own: bool) -> int:
+    from runtime.cli.told import told
+
     output = invocation.output
-    if output.as_json:
-        output.value(row)
-    elif row.state is JobState.DONE:
-        output.value(
-            row.result if isinstance(row.result, dict) else {"result": row.result}, title=f"job {row.id} is done"
-        )
+    for fault in report.faults if report else ():
+        output.note(f"while ending: {fault}")
+    if row is None:
+        output.error("interrupted before the job was recorded")
+        return exits.CUT
+    if row.state.final:
+        return told(output, row)
+    if not own:
+        output.error(f"interrupted; job {row.id} goes on elsewhere")
     else:
-        output.error(f"job {row.id} {row.state.value} at attempt {row.attempt}: {row.error or 'no reason given'}")
-    return exits.DONE if row.state in (JobState.DONE, JobState.SKIPPED) else exits.FAILED
+        how = "goes on from its checkpoint" if row.checkpoint is not None else "starts again"
+        output.error(
+            f"job {row.id} was cut short: it {how} with the next worker (`faststream run runtime.app:app`); "
+            f"see `millrace jobs show {row.id}`"
+        )
+    return exits.CUT
