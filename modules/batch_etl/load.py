@@ -24,9 +24,11 @@ from modules.batch_etl.table import Table, Unique
 
 STAGE = "batch_etl_stage"
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('millrace.batch_etl ' || $1, 0))"
-_SETTINGS = (
-    f"set local lock_timeout = '{LOCK_TIMEOUT}'; set local work_mem = '64MB'; set local maintenance_work_mem = '256MB'"
-)
+_SETTINGS = """
+set local lock_timeout = '60s';
+set local work_mem = '64MB';
+set local maintenance_work_mem = '256MB'
+"""
 
 
 class Target:
@@ -106,10 +108,16 @@ class Target:
         return rows
 
     async def _copy(self, sorter: Sorter, into: str, *, freeze: bool = False) -> int:
-        names = [column.name for column in self.dataset.columns]
-        form, pieces = encoded(sorter.frames(), names)
+        columns = self.dataset.columns
+        names = [column.name for column in columns]
+        form, pieces = encoded(sorter.frames(), columns, exact=into == STAGE or self._has_declared_types())
         async with aclosing(Ahead(pieces)) as source:
             return await self.tx.copy_in(into, source, columns=names, format=form, freeze=freeze)
+
+    def _has_declared_types(self) -> bool:
+        assert self._table is not None
+        there = self._table.columns
+        return all(there[column.name].type == table.sql_type(column) for column in self.dataset.columns)
 
     async def _by_stage(self, sorter: Sorter, counts: Counts) -> None:
         lines = [f"{sql.name(column.name)} {table.sql_type(column)}" for column in self.dataset.columns]
