@@ -98,12 +98,6 @@ class InferDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rows: Annotated[int, Meta(ge=1, le=1_000_000, description="How many rows to look at.")] = 10_000
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """The draft that `datasets infer` writes."""
-
-    yaml: str
-
-
 class ListDatasets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every dataset of the catalog."""
 
@@ -117,14 +111,7 @@ class DatasetLine(msgspec.Struct, frozen=True, kw_only=True):
     format: str = ""
     source: str = ""
     columns: int = 0
-    loaded_at: datetime | None = None
     fault: str = ""
-
-
-class DatasetLines(msgspec.Struct, frozen=True, kw_only=True):
-    """The list, in order of name."""
-
-    datasets: tuple[DatasetLine, ...]
 
 
 class ListQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,17 +132,12 @@ class QuarantinedRow(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     reasons: tuple[str, ...]
     raw: str
+    raw_bytes: int
+    """How long the row is in the file."""
     escaped: bool
     job_id: str
     rejected_at: datetime
     expires_at: datetime
-
-
-class QuarantinedRows(msgspec.Struct, frozen=True, kw_only=True):
-    """`total` counts all that match, `rows` holds the first `limit`."""
-
-    total: int
-    rows: tuple[QuarantinedRow, ...]
 
 
 class ShowQuarantined(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,8 +6,9 @@ after the block that it is at.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from anyio import to_thread
 
@@ -27,6 +28,8 @@ from modules.batch_etl.source import Fingerprint, blocks
 
 if TYPE_CHECKING:
     pass
+
+T = TypeVar("T")
 
 FILE_SHIFT = 40
 """The place of a row in the input is its file's index and, below this bit, its line."""
@@ -70,10 +73,13 @@ class Intake:
     async def _take_one(self, files: Files, info: FileInfo, told: Told) -> None:
         taken, before = Fingerprint(), self.bytes
         reader = reader_for(self.dataset, info.path, scratch=self.scratch)
+        split: list[Piece] = []
         async for block in blocks(files, info, self.dataset, taken, scratch=self.scratch):
-            await self._take_pieces(reader, await to_thread.run_sync(reader.feed, block))
+            # One block is split while the rows of the one before it are cast: two cores have work.
+            split = await _both(to_thread.run_sync(reader.feed, block), self._take_pieces(reader, split))
             self.bytes = before + taken.size_bytes
             await told(self.read, self.bytes)
+        await self._take_pieces(reader, split)
         self.bytes = before + taken.size_bytes
         self.files[-1].content = taken.value
         await self._take_pieces(reader, await to_thread.run_sync(reader.finish), told)
@@ -115,6 +121,15 @@ class Intake:
     def close(self) -> None:
         self.sorter.close()
         self.rejects.close()
+
+
+async def _both(wanted: Awaitable[T], beside: Awaitable[None]) -> T:
+    """The answer of `wanted`, once both have ended; the error of either, of `beside` first."""
+    answer, fault = await asyncio.gather(wanted, beside, return_exceptions=True)
+    for error in (fault, answer):
+        if isinstance(error, BaseException):
+            raise error
+    return cast(T, answer)
 
 
 def reader_for(dataset: Dataset, path: str, *, scratch: str | None = None) -> Reader:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from contracts.batch_etl import BatchEtlReport, RunBatchEtl
+import msgspec
+
+from contracts.batch_etl import (
+    BatchEtlReport,
+    CheckDataset,
+    CheckedDataset,
+    DatasetLine,
+    Exported,
+    ExportQuarantine,
+    InferDataset,
+    ListDatasets,
+    ListQuarantine,
+    QuarantinedRow,
+    RunBatchEtl,
+    ShowQuarantined,
+)
+from contracts.errors import Faults, NotFound
 from contracts.job import Job
 from contracts.module import Module, Retry
 from contracts.ports import Catalog, Db, Files, Log, Metrics
@@ -32,3 +48,67 @@ async def run(
 
     dataset = catalog.dataset(cmd.dataset)
     return await Load(cmd, dataset, job=job, db=db, files=files, log=log, metrics=metrics).run()
+
+
+@module.tool("datasets list", ListDatasets)
+async def list_datasets(_: ListDatasets, catalog: Catalog) -> list[DatasetLine]:
+    """Every dataset of the catalog, and what is wrong with those that can't be used."""
+    found = []
+    for name in catalog.datasets():
+        try:
+            dataset = catalog.dataset(name)
+        except (Faults, NotFound) as error:
+            found.append(DatasetLine(name=name, fault=str(error)))
+            continue
+        form = msgspec.to_builtins(dataset.format)["type"]
+        found.append(
+            DatasetLine(
+                name=name,
+                table=dataset.table,
+                mode=dataset.mode,
+                format=form,
+                source=dataset.source,
+                columns=len(dataset.columns),
+            )
+        )
+    return found
+
+
+@module.tool("datasets check", CheckDataset)
+async def check_dataset(cmd: CheckDataset, db: Db, files: Files, catalog: Catalog) -> CheckedDataset:
+    """Read a sample of a dataset's files and say what a load would do with it; nothing is written."""
+    from modules.batch_etl.checking import check
+
+    return await check(cmd, catalog.dataset(cmd.dataset), db, files)
+
+
+@module.tool("datasets infer", InferDataset)
+async def infer_dataset(cmd: InferDataset, files: Files) -> str:
+    """Write the first draft of a dataset's declaration from a file."""
+    from modules.batch_etl.infer import infer
+
+    return await infer(cmd, files)
+
+
+@module.tool("quarantine list", ListQuarantine)
+async def list_quarantine(cmd: ListQuarantine, db: Db) -> list[QuarantinedRow]:
+    """Rejected rows that are kept, the newest load first."""
+    from modules.batch_etl.shelf import listed
+
+    return await listed(cmd, db)
+
+
+@module.tool("quarantine show", ShowQuarantined)
+async def show_quarantined(cmd: ShowQuarantined, db: Db) -> QuarantinedRow:
+    """One rejected row in full."""
+    from modules.batch_etl.shelf import one
+
+    return await one(cmd.id, db)
+
+
+@module.tool("quarantine export", ExportQuarantine)
+async def export_quarantine(cmd: ExportQuarantine, db: Db, files: Files) -> Exported:
+    """Write rejected rows to a file, one JSON object a line."""
+    from modules.batch_etl.shelf import exported
+
+    return await exported(cmd, db, files)

@@ -1,0 +1,64 @@
+"""`datasets check`: what a load would make of a sample of its files, and of its table; nothing is written."""
+
+from __future__ import annotations
+
+from contracts.batch_etl import CheckDataset, CheckedDataset, RunBatchEtl
+from contracts.dataset import Dataset
+from contracts.ports import Db, Files
+from modules.batch_etl import table
+from modules.batch_etl.intake import Intake
+from modules.batch_etl.plan import Part, plan
+from modules.batch_etl.rules import Rules
+
+EXAMPLES = 10
+
+
+class _Enough(Exception):
+    """The sample is large enough."""
+
+
+async def check(cmd: CheckDataset, dataset: Dataset, db: Db, files: Files) -> CheckedDataset:
+    """Raises `Faults` for a wrong declaration, `BadInput` for files or a table that don't fit it."""
+    rules = Rules(dataset, day=cmd.date if dataset.partition_by else None)
+    parts = await plan(dataset, RunBatchEtl(dataset=dataset.name, date=cmd.date, source=cmd.source), files)
+    there = await table.inspect(db, dataset.table)
+    changes = table.create(dataset, rules) if there is None else await table.changes(db, dataset, rules, there)
+    intake = Intake(dataset, rules)
+    try:
+        await _sample(intake, parts[0], files, rows=cmd.rows)
+        return CheckedDataset(
+            dataset=dataset.name,
+            table=dataset.table,
+            files=len(parts[0].files),
+            read=intake.read,
+            rejected=intake.rejects.count,
+            rejected_by_reason=dict(intake.rejects.by_reason.most_common()),
+            examples=tuple(_examples(intake)),
+            table_changes=tuple(changes),
+        )
+    finally:
+        intake.close()
+
+
+async def _sample(intake: Intake, part: Part, files: Files, *, rows: int) -> None:
+    for info in part.files:
+        enough = intake.read + rows
+
+        async def told(read: int, _: int, enough: int = enough) -> None:
+            if read >= enough:
+                raise _Enough
+
+        try:
+            await intake.take(files, [info], told)
+        except _Enough:
+            continue
+
+
+def _examples(intake: Intake) -> list[str]:
+    found = []
+    for row in intake.rejects.rows():
+        place = f"{intake.files[row.file].path}, line {row.line}"
+        found.append(f"{place}: {'; '.join(map(str, row.reasons))}")
+        if len(found) == EXAMPLES:
+            break
+    return found
