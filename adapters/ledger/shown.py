@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 
 
-def command_of(body: bytes) -> Any:
-    """The command as a JSON value; a body that isn't JSON as text."""
+def value_of(raw: bytes | str | None) -> Any:
+    """JSON as a value; what isn't JSON, or is nested too deeply to be read, as its text."""
+    if raw is None:
+        return None
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body.decode(errors="replace")
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return raw if isinstance(raw, str) else raw.decode(errors="replace")

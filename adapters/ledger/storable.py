@@ -90,7 +90,7 @@ def json(value: bytes, *, what: str) -> str:
     try:
         _any_json.decode(value)
         return value.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{what} is not JSON in UTF-8: {error}") from None
 
 
@@ -131,5 +131,5 @@ def _without_lone_surrogates(value: bytes, *, what: str) -> bytes:
     # Rare, so it may be slow: the standard library reads a lone surrogate, which msgspec and PostgreSQL refuse.
     try:
         return text(stdlib_json.dumps(stdlib_json.loads(value), ensure_ascii=False)).encode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{what} is not JSON: {error}") from None

@@ -142,6 +142,7 @@ async def an_ugly_end_is_its_own_affair(world: World) -> None:
         (Done(), b"not json", JobState.FAILED),
         (Done(), b'"\xff"', JobState.FAILED),
         (Done(), b'"' + b"x" * storable.JSON_BYTES + b'"', JobState.FAILED),
+        (Done(), b"[" * 200_000 + b"]" * 200_000, JobState.FAILED),
         (Done(), b"1", JobState.DONE),
     ]
     await world.join()

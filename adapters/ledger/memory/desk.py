@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 
-import msgspec
-
 from adapters.ledger.memory.books import ACTIVE, Books, Job
-from adapters.ledger.shown import command_of
+from adapters.ledger.shown import value_of
 from contracts.errors import Conflict, NotFound
 from contracts.job import JobRow, JobState
 from contracts.ports.ledger import JobFilter
@@ -95,9 +93,9 @@ def _row(job: Job) -> JobRow:
         finished_at=job.finished_at,
         cancel_requested_at=job.cancel_requested_at,
         progress=job.progress,
-        checkpoint=None if job.checkpoint is None else msgspec.json.decode(job.checkpoint),
-        result=None if job.result is None else msgspec.json.decode(job.result),
+        checkpoint=value_of(job.checkpoint),
+        result=value_of(job.result),
         error=job.error,
         traceback=job.traceback,
-        command=command_of(job.new.body),
+        command=value_of(job.new.body),
     )

@@ -12,7 +12,7 @@ import msgspec
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL
-from adapters.ledger.shown import command_of
+from adapters.ledger.shown import value_of
 from contracts.errors import Conflict, NotFound, Permanent
 from contracts.job import JobRow, JobState, Progress
 from contracts.ports.ledger import JobFilter
@@ -86,9 +86,8 @@ def _job_row(row: Any) -> JobRow:
     fields = dict(row)
     body = fields.pop("body")
     for column in ("checkpoint", "result"):
-        if fields[column] is not None:
-            fields[column] = msgspec.json.decode(fields[column])
+        fields[column] = value_of(fields[column])
     if fields["progress"] is not None:
         fields["progress"] = _progress.decode(fields["progress"])
     fields["state"] = JobState(fields["state"])
-    return JobRow(**fields, command=command_of(body))
+    return JobRow(**fields, command=value_of(body))

@@ -9,14 +9,15 @@ import asyncpg
 import msgspec
 
 from adapters.ledger import storable
-from adapters.ledger.ending import Ending, ending_of, unkept
-from adapters.ledger.postgres.arrays import Placed, blocked_within, columns_of, recorded_of
+from adapters.ledger.postgres.arrays import Placed
 from adapters.ledger.postgres.holdings import Holdings
-from adapters.ledger.postgres.literals import flags, numbers, texts
-from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
+from adapters.ledger.postgres.literals import numbers, texts
+from adapters.ledger.postgres.recording import Recording
+from adapters.ledger.postgres.session import Session
+from adapters.ledger.postgres.settling import Settling
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL, Wakes
-from contracts.errors import BadInput, LeaseLost, Permanent, Unavailable
+from contracts.errors import BadInput, LeaseLost, Permanent
 from contracts.job import Claim, NewJob, Progress
 from contracts.ports.database import Guard, Tx
 from contracts.ports.ledger import Recorded, Settlement
@@ -24,8 +25,6 @@ from contracts.ports.ledger import Recorded, Settlement
 SQL = named("queue.sql")
 CLAIM_ROUNDS = 6
 """A claim begins anew when another worker took the same unique key; the last round leaves keyed jobs out."""
-RECORD_ROUNDS = 5
-"""The same for commands of one `unique_skip` key that are recorded at the same time."""
 
 _headers = msgspec.json.Decoder(dict[str, str])
 
@@ -35,6 +34,8 @@ class PostgresQueue:
 
     def __init__(self, session: Session, holdings: Holdings, wakes: Wakes) -> None:
         self._session = session
+        self._recording = Recording(session)
+        self._settling = Settling(session)
         self._holdings = holdings
         self._wakes = wakes
 
@@ -51,10 +52,10 @@ class PostgresQueue:
         if not fresh:
             return []
         if worker_id is None or not slots:
-            became = await self._record(fresh, None, {})
+            became = await self._recording.record(fresh, None, {})
         else:
             async with self._holdings.claiming(worker_id, self._put_back):
-                became = await self._record(fresh, worker_id, slots)
+                became = await self._recording.record(fresh, worker_id, slots)
                 self._holdings.took(worker_id, [one.claim for one in became.values() if one.claim is not None])
         return [
             became[job.id] if fresh[job.id][0] == place else Recorded(id=job.id, became="known")
@@ -71,23 +72,8 @@ class PostgresQueue:
         return claims
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        wanted: dict[tuple[str, int], tuple[Claim, Ending]] = {}
-        for settlement in settlements:
-            claim = settlement.claim
-            if (claim.id, claim.fence) not in wanted:
-                wanted[claim.id, claim.fence] = (claim, ending_of(settlement))
-        try:
-            settled = await self._settle(list(wanted.values()))
-        except Permanent as error:
-            if not isinstance(error.__cause__, asyncpg.DataError):
-                raise
-            settled = await self._settle_apart(settlements, wanted)
-        self._holdings.ended(claim for claim, _ in wanted.values())
-        answers = []
-        for settlement in settlements:
-            identity = (settlement.claim.id, settlement.claim.fence)
-            answers.append(identity in settled)
-            settled.discard(identity)
+        answers = await self._settling.settle(settlements)
+        self._holdings.ended(settlement.claim for settlement in settlements)
         return answers
 
     async def note(self, notes: Sequence[tuple[Claim, Progress | None]]) -> list[str]:
@@ -129,42 +115,6 @@ class PostgresQueue:
         due_s: float | None = row[0]
         return due_s
 
-    async def _record(
-        self, fresh: Mapping[str, Placed], worker_id: str | None, slots: Mapping[str, int]
-    ) -> dict[str, Recorded]:
-        claimer = (worker_id, list(slots), [max(0, count) for count in slots.values()], CHANNEL)
-        repeatable = worker_id is None  # of a claim whose answer was lost nobody would know
-        if not any(job.unique_skip for _, job in fresh.values()):
-            row = await self._session.row(SQL["record"], *columns_of(fresh), *claimer, repeatable=repeatable)
-            return recorded_of(fresh, row)
-
-        async def contend(connection: Any) -> dict[str, Recorded]:
-            async with connection.transaction():
-                return await self._record_skipping(connection, fresh, claimer)
-
-        return await self._session.run(contend, repeatable=repeatable)
-
-    async def _record_skipping(
-        self, connection: Any, fresh: Mapping[str, Placed], claimer: tuple[Any, ...]
-    ) -> dict[str, Recorded]:
-        """Each round has a new look at the keys: one that lost its key to another recorder finds the winner."""
-        became: dict[str, Recorded] = {}
-        left = fresh
-        for _ in range(RECORD_ROUNDS):
-            keyed = {id_: key for id_, (_, job) in left.items() if (key := storable.key(job.unique_key)) is not None}
-            known = await _fetch(connection, SQL["known"], list(keyed))
-            rows = await _fetch(connection, SQL["blocked"], list(keyed), list(keyed.values()))
-            active = blocked_within(left, known={row["id"] for row in known})
-            active |= {row["id"]: row["active_id"] for row in rows if left[row["id"]][1].unique_skip}
-            [row] = await _fetch(connection, SQL["record"], *columns_of(left, active), *claimer)
-            became |= recorded_of(left, row, active)
-            unsure = [id_ for id_ in keyed if fresh[id_][1].unique_skip and became[id_].became == "known"]
-            there = {row["id"] for row in await _fetch(connection, SQL["known"], unsure)}
-            left = {id_: fresh[id_] for id_ in unsure if id_ not in there}
-            if not left:
-                return became
-        raise Unavailable("the ledger", f"the unique keys of {len(left)} jobs are contended for: record them again")
-
     async def _claim(self, worker_id: str, free: dict[str, int], only: Sequence[str]) -> list[Claim]:
         claims: list[Claim] = []
         for round_ in range(1, CLAIM_ROUNDS + 1):
@@ -189,56 +139,8 @@ class PostgresQueue:
                 break
         return claims
 
-    async def _settle(self, wanted: Sequence[tuple[Claim, Ending]]) -> set[tuple[str, int]]:
-        if not wanted:
-            return set()
-        endings = [ending for _, ending in wanted]
-        ids = texts([claim.id for claim, _ in wanted])
-        fences = numbers([claim.fence for claim, _ in wanted])
-        states = texts([ending.state for ending in endings])
-        row = await self._session.row(
-            SQL["settle"],
-            ids,
-            fences,
-            states,
-            numbers([ending.after_s for ending in endings]),
-            flags([ending.counts for ending in endings]),
-            texts([ending.error for ending in endings]),
-            texts([ending.traceback for ending in endings]),
-            texts([ending.result for ending in endings]),
-            texts([ending.progress for ending in endings]),
-            CHANNEL,
-        )
-        settled = set(zip(row["ids"], row["fences"], strict=True))
-        if len(settled) < len(wanted):
-            # The answer to an earlier try may have been lost: what ended as asked under this fence, this run ended.
-            rows = await self._session.rows(SQL["ended_as"], ids, fences, states)
-            settled.update((ended["id"], ended["fence"]) for ended in rows)
-        return settled
-
-    async def _settle_apart(
-        self, settlements: Sequence[Settlement], wanted: Mapping[tuple[str, int], tuple[Claim, Ending]]
-    ) -> set[tuple[str, int]]:
-        """One at a time, after the server refused the batch: whose value it can't keep fails alone, and says why."""
-        by_claim = {(s.claim.id, s.claim.fence): s for s in reversed(settlements)}
-        settled: set[tuple[str, int]] = set()
-        for identity, (claim, ending) in wanted.items():
-            try:
-                settled |= await self._settle([(claim, ending)])
-            except Permanent as error:
-                if not isinstance(error.__cause__, asyncpg.DataError):
-                    raise
-                why = f"what it left can't be kept: {error}"
-                settled |= await self._settle([(claim, unkept(by_claim[identity], why))])
-        return settled
-
     async def _put_back(self, worker_id: str, ids: list[str], fences: list[int]) -> None:
         await self._session.rows(SQL["put_back"], worker_id, ids, fences, CHANNEL)
-
-
-async def _fetch(connection: Any, sql: str, *args: Any) -> list[Any]:
-    rows: list[Any] = await connection.fetch(sql, *args, timeout=STATEMENT_TIMEOUT_S)
-    return rows
 
 
 def _claim(row: Any) -> Claim:

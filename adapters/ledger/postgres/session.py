@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from adapters.database.postgres import PostgresDb
-from adapters.database.translation import DRIVER_ERRORS, translated
+from adapters.database.translation import DRIVER_ERRORS, is_lost, translated
 from contracts.errors import MillraceError, Transient, Unavailable
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Session:
         except TimeoutError as error:
             raise Unavailable(self.db.address, f"no answer within {STATEMENT_TIMEOUT_S:g} s") from error
         except DRIVER_ERRORS as error:
-            raise self._translated(error, closed=connection.is_closed()) from error
+            raise self._translated(error, closed=is_lost(connection)) from error
         finally:
             with suppress(*DRIVER_ERRORS):
                 await self._pool.release(connection, timeout=CLOSE_TIMEOUT_S)
