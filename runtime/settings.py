@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from contracts.errors import Faults
 from runtime import settings_faults as wrong
 from runtime import settings_sources as sources
-from runtime.settings_types import Hosts, Key, LogLevel, Names, PostgresUrl, RedisUrl, WebUrl, shown
+from runtime.settings_types import HostNames, Hosts, Key, LogLevel, Names, PostgresUrl, RedisUrl, WebUrl, shown
 
 Environment = Literal["local", "test", "staging", "production"]
 
@@ -67,6 +67,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._:%-]{1,255}$",
     )
     http_port: int = _set(8080, "Port that HTTP listens on; 0 picks a free one.", ge=0, le=65535)
+    http_allowed_hosts: HostNames = _set((), "More names that this worker's HTTP answers to, such as a proxy's.")
     log_level: LogLevel = _set("info", "The lowest level that is logged.")
     metrics_prometheus_port: int | None = _set(None, "A port on which metrics are served too.", ge=1, le=65535)
 

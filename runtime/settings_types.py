@@ -12,6 +12,7 @@ from contracts.ports.secrets import Secret
 from contracts.redaction import HIDDEN, without_secrets
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LEVELS = {"warning": "warn", "critical": "error", "fatal": "error"}
 
@@ -68,6 +69,14 @@ def _hosts(value: Any) -> Any:
     return hosts
 
 
+def _host_names(value: Any) -> Any:
+    names = _words(value)
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a host name; leave its port out")
+    return names
+
+
 def _url(*schemes: str) -> PlainValidator:
     def check(value: Any) -> UrlSecret | None:
         text = value.reveal() if isinstance(value, Secret) else value
@@ -109,6 +118,7 @@ def _level(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Form("names with commas between them")]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, several with commas between them")]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host names with commas between them")]
 LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]
 PostgresUrl = Annotated[

@@ -27,6 +27,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: JobState
     priority: int
     attempt: int
+    claims: int
     recorded_at: datetime
     not_before: datetime
     correlation_id: str = ""

@@ -103,7 +103,7 @@ class HttpServer:
 
     def _names(self) -> frozenset[str]:
         settings = self._worker.settings
-        names = ["localhost", settings.http_host, socket.gethostname(), *getattr(settings, "http_allowed_hosts", ())]
+        names = ["localhost", settings.http_host, socket.gethostname(), *settings.http_allowed_hosts]
         return frozenset(name.lower() for name in names)
 
     def _cut_connections(self) -> None:

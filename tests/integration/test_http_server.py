@@ -171,6 +171,12 @@ async def test_another_name_for_this_machine_is_refused(shared: Site) -> None:
         assert "HTTP_ALLOWED_HOSTS" in as_json(refused)["error"]
 
 
+async def test_more_names_can_be_allowed(database_url: str, tmp_path: Path) -> None:
+    async with running(database_url, tmp_path, HTTP_ALLOWED_HOSTS="jobs.example,millrace") as site:
+        for host, status in (("Jobs.Example:443", 200), ("millrace", 200), ("evil.example", 421)):
+            assert (await site.get("/jobs", headers={"Host": host})).status_code == status
+
+
 async def test_a_web_page_can_not_post_commands(shared: Site) -> None:
     url = "/commands/run.echo"
     body = b'{"text": "a"}'
