@@ -73,7 +73,7 @@ class Intake:
     async def _take_one(self, files: Files, info: FileInfo, told: Told) -> None:
         taken, before = Fingerprint(), self.bytes
         reader = reader_for(self.dataset, info.path, scratch=self.scratch)
-        split: list[Piece] = []
+        split: Iterable[Piece] = ()
         async for block in blocks(files, info, self.dataset, taken, scratch=self.scratch):
             # One block is split while the rows of the one before it are cast: two cores have work.
             split = await _both(to_thread.run_sync(reader.feed, block), self._take_pieces(reader, split))
