@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from contracts.job import JobState
-from contracts.message import Contract
+from contracts.message import Contract, Envelope
 from contracts.module import Module
 from runtime import commands, settings
 from runtime.worker import Worker
@@ -72,7 +72,7 @@ async def _latencies(worker: Worker, count: int = 300) -> list[float]:
     return waits
 
 
-def _envelope(worker: Worker, n: int) -> commands.Envelope:
+def _envelope(worker: Worker, n: int) -> Envelope:
     return commands.envelope("run.noop", Noop(n=n), contract=Noop, clock=worker.clock)
 
 

@@ -1,6 +1,6 @@
 """The ports: what a handler asks for by annotation, and what the runtime stands on.
 
-    async def run(cmd: RunBatchEtl, job: Job, db: Db, files: Files, log: Log) -> Report: ...
+async def run(cmd: RunBatchEtl, job: Job, db: Db, files: Files, log: Log) -> Report: ...
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from contracts.ports.health import Checked
 
 
 class Cache(Checked, Protocol):
+    """Bytes by key, for as long as the time to live says and the cache likes."""
+
     async def get(self, key: str) -> bytes | None:
         """None when missing or expired."""
         ...

@@ -8,6 +8,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
+    """Time, waiting, randomness and ids; a test turns one by hand."""
+
     def now(self) -> datetime:
         """Aware UTC."""
         ...

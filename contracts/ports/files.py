@@ -38,9 +38,7 @@ class Files(Checked, Protocol):
         """The content from its start, in chunks of at most `chunk_bytes`; one version from first to last."""
         ...
 
-    async def write(
-        self, path: str, data: bytes | AsyncIterable[bytes], *, mode: WriteMode = "overwrite"
-    ) -> FileInfo:
+    async def write(self, path: str, data: bytes | AsyncIterable[bytes], *, mode: WriteMode = "overwrite") -> FileInfo:
         """Atomic and durable: a reader sees the old content or the new, never a part. `create` raises
         `FileExistsError` when the path is taken (checked and made in one step)."""
         ...

@@ -13,7 +13,7 @@ class Checked(Protocol):
         ...
 
     async def check(self) -> None:
-        """One cheap round trip (`SELECT 1`, PING, list the root); raises `Unavailable`. The caller sets the deadline."""
+        """One cheap round trip (`SELECT 1`, PING, list the root); raises `Unavailable`. The caller has a deadline."""
         ...
 
     async def close(self) -> None:

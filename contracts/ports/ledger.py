@@ -124,9 +124,7 @@ class Queue(Protocol):
         """
         ...
 
-    async def claim(
-        self, worker_id: str, slots: Mapping[str, int], *, only: Sequence[str] = ()
-    ) -> list[Claim]:
+    async def claim(self, worker_id: str, slots: Mapping[str, int], *, only: Sequence[str] = ()) -> list[Claim]:
         """At most `slots[address]` eligible jobs of each address, best first (see `AGEING_S`). `only` limits it to
         these ids. Of one unique key at most one runs. Raises each job's fence, and `attempt` is the run's number.
         Nothing is returned for a worker that has no living lease."""
@@ -191,6 +189,8 @@ class Desk(Protocol):
 
 
 class DeadLetters(Protocol):
+    """What could not be handled, until someone looks or its retention ends."""
+
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Durable; idempotent by id and address."""
         ...
@@ -201,6 +201,8 @@ class DeadLetters(Protocol):
 
 
 class Ledger(Checked, Protocol):
+    """The four parts of one store."""
+
     @property
     def leases(self) -> Leases: ...
 

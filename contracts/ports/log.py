@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 
 class Log(Protocol):
+    """A line for each call; never raises, whatever the context holds."""
+
     def debug(self, message: str, /, **context: Any) -> None: ...
 
     def info(self, message: str, /, **context: Any) -> None: ...

@@ -31,6 +31,8 @@ class Secret:
 
 
 class Secrets(Checked, Protocol):
+    """Where secrets are looked up; each look sees the present value."""
+
     async def get(self, key: str) -> Secret | None:
         """None when missing. Keys are matched as given, then in upper case with `-` and `.` as `_`."""
         ...

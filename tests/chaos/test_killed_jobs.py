@@ -34,5 +34,7 @@ async def test_a_worker_that_dies_at(point: str, db: PostgresDb, database_url: s
     assert second.returncode == 0, second.stderr
     unfinished = await db.fetch("select id, state, error from millrace.jobs where state <> 'done'")
     assert unfinished == []
-    rows = await db.fetch("select job, count(*) as rows, count(distinct step) as steps from steps group by job order by job")
+    rows = await db.fetch(
+        "select job, count(*) as rows, count(distinct step) as steps from steps group by 1 order by 1"
+    )
     assert rows == [{"job": f"job-{n}", "rows": STEPS, "steps": STEPS} for n in range(JOBS)]
