@@ -27,7 +27,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """Capped exponential back-off with full jitter: before attempt n+1, up to `first_s * factor**(n-1)`, at most `max_s`."""
+    """Capped exponential back-off with jitter: before attempt n + 1 at most `min(max_s, first_s * factor ** (n - 1))`."""
 
     attempts: int = 5
     first_s: float = 1.0
@@ -98,9 +98,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 class Module:
     """A set of handlers with a name; import it nowhere but in its own package."""
 
-    def __init__(
-        self, name: str, *, kind: Kind, summary: str, display_name: str = "", version: str = "1.0.0"
-    ) -> None:
+    def __init__(self, name: str, *, kind: Kind, summary: str, display_name: str = "", version: str = "1.0.0") -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(f"module name {name!r}: use lower case letters, digits and _, starting with a letter")
         self.name = name

@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import asyncpg
 
@@ -35,7 +36,7 @@ async def main(url: str, path: str, *, reload: bool) -> None:
     async with connection.transaction():
         await connection.execute("set local work_mem = '256MB'; set local maintenance_work_mem = '256MB'")
         await connection.execute(STAGING)
-        copied = await connection.copy_to_table("stage", source=path, columns=COLUMNS, format="csv", header=True)
+        copied = await connection.copy_to_table("stage", source=Path(path), columns=COLUMNS, format="csv", header=True)
         await connection.execute("drop table if exists rejects")
         await connection.execute(
             f"create table rejects as select line, row_to_json(stage)::text as raw from stage "  # noqa: S608
