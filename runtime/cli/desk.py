@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from contracts.errors import BadInput, NotFound, Unavailable
+from contracts.errors import BadInput, MillraceError, NotFound, Unavailable
 from contracts.job import JobRow, JobState
 from contracts.ports.ledger import JobFilter
 from runtime.cli.ledger_access import opened, the_ledger
@@ -32,24 +32,23 @@ class Desk(Protocol):
 
 @asynccontextmanager
 async def the_desk(settings: Settings) -> AsyncIterator[Desk]:
-    """Raises `Unavailable` when there is neither a ledger nor a worker that answers."""
+    """Raises `NotFound` when there is neither a ledger nor a worker that answers."""
     async with AsyncExitStack() as stack:
         desk: Desk
         try:
             desk = (await stack.enter_async_context(the_ledger(settings))).ledger.desk
-        except Unavailable as error:
+        except (NotFound, Unavailable) as error:
             desk = await worker_instead(settings, error)
         yield desk
 
 
-async def worker_instead(settings: Settings, why: Unavailable) -> Remote:
-    """The worker at this machine's HTTP address, because there is no ledger; raises `Unavailable` with both reasons."""
+async def worker_instead(settings: Settings, why: MillraceError) -> Remote:
+    """The worker at this machine's HTTP address, because there is no ledger; raises `NotFound` with both reasons."""
     if worker := await worker_here(settings):
         return worker
-    raise Unavailable(
-        "a place for jobs",
+    raise NotFound(
         f"{why}; and no worker answers at {_here(settings)}. Start a worker (`faststream run runtime.app:app`), "
-        "run a job (`millrace run MODULE`), or make the ledger (`millrace migrate up`)",
+        "run a job (`millrace run MODULE`), or make the ledger (`millrace migrate up`)"
     ) from None
 
 

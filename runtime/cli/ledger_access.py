@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from contracts.errors import Faults, Unavailable
+from contracts.errors import Faults, NotFound
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
@@ -29,15 +29,15 @@ async def opened(settings: Settings, *names: str) -> AsyncIterator[Adapters]:
 
 @asynccontextmanager
 async def the_ledger(settings: Settings) -> AsyncIterator[Adapters]:
-    """The adapters with the ledger open. Raises `Unavailable` when there is none: to look for jobs makes nothing."""
+    """The adapters with the ledger open. Raises `NotFound` when there is none: to look for jobs makes nothing."""
     from migrations import runner
 
     if why := there_is_none(settings):
-        raise Unavailable("the ledger", why)
+        raise NotFound(f"there is no ledger: {why}")
     async with opened(settings, "db") as adapters:
         found = await runner.status(adapters.db)
         if not any(one.applied_at for one in found):
-            raise Unavailable("the ledger", f"{adapters.db.address} has none: nothing has run on it yet")
+            raise NotFound(f"there is no ledger on {adapters.db.address}: nothing has run on it yet")
         if pending := [one.name for one in found if not one.applied_at]:
             if not settings.auto_migrate:
                 raise Faults("database", [f"migrations are pending: {', '.join(pending)}; run `millrace migrate up`"])

@@ -58,7 +58,7 @@ class Output:
             _write(sys.stderr, msgspec.json.encode({"error": subject, "faults": error.faults}).decode())
             return
         shown = console(sys.stderr)
-        shown.print(f"millrace: {subject}: nothing was started, because", style="red", markup=False)
+        shown.print(f"millrace: {subject}: nothing was done, because", style="red", markup=False)
         for fault in error.faults:
             shown.print(f"  - {fault}", markup=False)
 

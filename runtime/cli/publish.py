@@ -89,7 +89,7 @@ async def _send(
     settings = invocation.settings
     try:
         adapters = await stack.enter_async_context(the_ledger(settings))
-    except Unavailable as error:
+    except (NotFound, Unavailable) as error:
         if isinstance(route, JobRoute):
             worker = await worker_instead(settings, error)
             return _tell(invocation, await _post(worker, envelope, asked), at=worker.url)
@@ -119,11 +119,8 @@ async def _send_to_one(invocation: Invocation, urls: list[str], hint: str, envel
             return _tell(invocation, await _post(Remote(url, token), envelope, asked), at=url)
         except (Unavailable, NotFound) as error:
             refusals.append(str(error))
-    raise Unavailable(
-        envelope.address,
-        "messages of a stream on the memory bus go to a running worker, and none took it: "
-        + "; ".join([*refusals, hint]),
-    )
+    why = "; ".join([*refusals, hint])
+    raise NotFound(f"messages of a stream on the memory bus go to a running worker, and none took this one: {why}")
 
 
 async def _post(worker: Any, envelope: Envelope, asked: Publish) -> dict[str, Any]:
