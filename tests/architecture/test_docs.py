@@ -5,20 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from contracts.module import Module
-from runtime import injection, settings
-from runtime.descriptor import describe
+from runtime import settings
 from runtime.settings_sources import NOT_SETTINGS, PREFIXES
-from runtime.wiring import PROVIDED
 from tests.architecture import doc_tables
 from tests.architecture.doc_tables import ROOT, TABLES
 
@@ -216,44 +210,7 @@ def test_every_table_stands_somewhere() -> None:
     assert sorted(written) == sorted(TABLES)
 
 
-# Examples.
-
-
-def modules_in(path: Path) -> list[str]:
-    """Python blocks that declare a module."""
-    return [block for language, block in FENCE.findall(text_of(path)) if language == "python" and "Module(" in block]
-
-
-@pytest.fixture
-def executed(request: pytest.FixtureRequest) -> Iterator[types.ModuleType]:
-    """The block as a module of Python's: annotations are looked up in it."""
-    made = types.ModuleType("modules.in_a_document")
-    sys.modules[made.__name__] = made
-    exec(compile(request.param, "document", "exec"), made.__dict__)  # noqa: S102
-    yield made
-    del sys.modules[made.__name__]
-
-
-def examples() -> list[Any]:
-    return [
-        pytest.param(block, id=f"{name}-{number}")
-        for name, path in zip(NAMES, DOCUMENTS, strict=True)
-        for number, block in enumerate(modules_in(path))
-    ]
-
-
-@pytest.mark.parametrize("executed", examples(), indirect=True)
-def test_a_module_in_a_document_is_one(executed: types.ModuleType) -> None:
-    """It can be imported, its handlers ask for what there is, and it can be described."""
-    [module] = [value for value in vars(executed).values() if isinstance(value, Module)]
-    injection.check([module], PROVIDED)
-    assert describe(module).routes
-
-
-def test_the_readme_shows_a_short_module() -> None:
-    [block] = modules_in(ROOT / "README.md")
-    lines = [line for line in block.splitlines() if line and not line.startswith(("from ", "#", '"""'))]
-    assert len(lines) <= 15
+# Examples; `test_doc_examples.py` runs them.
 
 
 @EACH
