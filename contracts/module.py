@@ -27,7 +27,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """Capped exponential back-off with jitter: before attempt n + 1 at most `min(max_s, first_s * factor ** (n - 1))`."""
+    """Capped exponential back-off with jitter: before attempt n+1 at most `min(max_s, first_s * factor ** (n - 1))`."""
 
     attempts: int = 5
     first_s: float = 1.0

@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from typing import Any
 
 import procrastinate
 
@@ -26,7 +27,8 @@ async def main(url: str, jobs: int) -> None:
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
         for start in range(0, jobs, 1000):
-            await noop.batch_defer_async(*[{"n": n} for n in range(start, min(jobs, start + 1000))])
+            arguments: list[dict[str, Any]] = [{"n": n} for n in range(start, min(jobs, start + 1000))]
+            await noop.batch_defer_async(*arguments)
         began = time.perf_counter()
         await app.run_worker_async(concurrency=CONCURRENCY, wait=False, install_signal_handlers=False)
         seconds = time.perf_counter() - began
