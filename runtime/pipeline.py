@@ -38,7 +38,7 @@ class Mounted:
         """Raises `Undecodable` with every fault found."""
         try:
             message: msgspec.Struct = self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Undecodable(
                 f"{self.route.address} takes {self.route.contract.__name__}: {self._why(body, error)}"
             ) from None
@@ -52,6 +52,8 @@ class Mounted:
     def _why(self, body: bytes, error: Exception) -> str:
         try:
             given = msgspec.json.decode(body)
+        except RecursionError:
+            return "it is nested too deeply"
         except (msgspec.DecodeError, UnicodeDecodeError):
             return f"it is not JSON: {error}"
         return "; ".join(arguments.faults_of(self.route.contract, given)) or str(error)
