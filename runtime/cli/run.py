@@ -48,11 +48,13 @@ def service(module: Module, invocation: Invocation, _: msgspec.Struct) -> int | 
 
 
 def _for_a_job(settings: Settings) -> Settings:
-    """A person at a terminal sees the bar and the report; what is below a warning is only told when asked for."""
-    given = any(one.key == "LOG_LEVEL" and one.source != "default" for one in settings.explain())
-    if given or not sys.stderr.isatty():
-        return settings
-    return settings.model_copy(update={"log_level": "warn"})
+    """What differs where nothing else is said: a person at a terminal sees the bar and the report, so that only
+    warnings are logged; and nobody can ask this process for its metrics, so that none are kept."""
+    chosen = {one.key for one in settings.explain() if one.source != "default"}
+    defaults = {"metrics": "noop"} if "MILLRACE_METRICS" not in chosen else {}
+    if sys.stderr.isatty() and "LOG_LEVEL" not in chosen:
+        defaults["log_level"] = "warn"
+    return settings.model_copy(update=defaults)
 
 
 async def _run_job(
