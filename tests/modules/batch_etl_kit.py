@@ -84,12 +84,22 @@ class SilentLog:
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
-    def _keep(self, message: str, **context: Any) -> None:
+    def debug(self, message: str, **context: Any) -> None:
         self.lines.append((message, context))
 
-    debug = info = warn = error = exception = _keep
+    def info(self, message: str, **context: Any) -> None:
+        self.lines.append((message, context))
 
-    def bind(self, **_: Any) -> SilentLog:
+    def warn(self, message: str, **context: Any) -> None:
+        self.lines.append((message, context))
+
+    def error(self, message: str, **context: Any) -> None:
+        self.lines.append((message, context))
+
+    def exception(self, message: str, **context: Any) -> None:
+        self.lines.append((message, context))
+
+    def bind(self, **context: Any) -> SilentLog:
         return self
 
 

@@ -91,13 +91,13 @@ def as_jsonl() -> bytes:
 
 
 def as_parquet() -> bytes:
-    kinds = [
+    kinds: list[Any] = [
         pa.int32(), pa.string(), pa.decimal128(18, 4), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us", "UTC"),
         pa.struct([("a", pa.list_(pa.int64()))]), pa.binary(16),
     ]  # fmt: skip
-    columns = []
+    columns: list[Any] = []
     for index, kind in enumerate(kinds):
-        values = [row[index] for row in ROWS]
+        values: list[Any] = [row[index] for row in ROWS]
         if index == 8:
             values = [bytes.fromhex(value.replace("-", "")) if value else None for value in values]
         columns.append(pa.array(values, kind))

@@ -198,7 +198,7 @@ async def test_days_are_loaded_one_by_one_and_resumed(etl: Etl) -> None:
     dataset = things(source="in/{date:%Y/%m}/{date}.csv")
     for day in range(1, 5):
         etl.put(f"in/2025/01/2025-01-0{day}.csv", lines((day, f"2025-01-0{day}", day), (100, f"2025-01-0{day}", day)))
-    days_asked = {"from_date": date(2025, 1, 1), "to_date": date(2025, 1, 4)}
+    days_asked: dict[str, Any] = {"from_date": date(2025, 1, 1), "to_date": date(2025, 1, 4)}
     first = TestJob(etl.db, "job-7")
     first.stop_at_bytes = 2 * 52
     with pytest.raises(asyncio.CancelledError):
@@ -225,13 +225,12 @@ async def test_a_lost_lease_changes_nothing(etl: Etl) -> None:
 async def test_loads_into_one_table_wait_for_each_other(etl: Etl) -> None:
     etl.put("things.csv", lines((1, "2025-01-01", 1)))
     waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-    async with anyio.create_task_group() as both:
-        async with etl.db.transaction() as other:
-            await other.execute("select pg_advisory_xact_lock(hashtextextended('millrace.batch_etl things', 0))")
-            both.start_soon(etl.run, things())
-            while not await other.fetch_value(waiting):
-                pass
-            assert await other.fetch_value("select to_regclass('things')::text") is None
+    async with anyio.create_task_group() as both, etl.db.transaction() as other:
+        await other.execute("select pg_advisory_xact_lock(hashtextextended('millrace.batch_etl things', 0))")
+        both.start_soon(etl.run, things())
+        while not await other.fetch_value(waiting):
+            pass
+        assert await other.fetch_value("select to_regclass('things')::text") is None
     assert await table(etl) == [(1, "2025-01-01", 1.0)]
 
 
@@ -240,7 +239,8 @@ async def test_another_writer_between_is_merged_with(etl: Etl) -> None:
     etl.put("things.csv", lines((1, "2025-01-01", 1), (2, "2025-01-01", 1)))
     await etl.run(things())
     await etl.db.execute(
-        "update things set value = 5 where id = 1; delete from things where id = 2; insert into things values (9, null, 9)"
+        "update things set value = 5 where id = 1; delete from things where id = 2;"
+        "insert into things values (9, null, 9)"
     )
     report = await etl.run(things(), force=True)
     assert (report.loaded, report.updated, report.unchanged) == (1, 1, 0)

@@ -14,7 +14,7 @@ from tests.modules.batch_etl_kit import Etl, TestJob, declared
 
 pytestmark = pytest.mark.anyio
 
-ALL = [
+ALL: list[dict[str, Any]] = [
     {"name": "id", "type": "int"},
     {"name": "a_text"},
     {"name": "a_float", "type": "float"},
@@ -39,7 +39,7 @@ def etl(db: PostgresDb, tmp_path: Path) -> Etl:
 
 
 def things(*columns: dict[str, Any], **settings: Any) -> Dataset:
-    usual = [
+    usual: list[dict[str, Any]] = [
         {"name": "id", "type": "int"},
         {"name": "name"},
         {"name": "price", "type": "decimal", "precision": 10, "scale": 2},
@@ -100,7 +100,8 @@ async def test_compatible_changes_are_made(etl: Etl) -> None:
 
 async def test_incompatible_ones_are_refused_with_the_difference(etl: Etl) -> None:
     await etl.db.execute(
-        "create table things (id text, name text, price numeric(10,3), must int not null, made int generated always as (1) stored);"
+        "create table things (id text, name text, price numeric(10,3), must int not null,"
+        " made int generated always as (1) stored);"
         "insert into things values ('1', 'a', 1, 1)"
     )
     dataset = things(
@@ -161,7 +162,8 @@ async def test_the_key_is_rebuilt_as_it_was(etl: Etl) -> None:
     report = await etl.run(things())
     assert report.loaded == 2
     assert await etl.rows(
-        "select conname::text, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'things'::regclass and contype = 'p'"
+        "select conname::text, pg_get_constraintdef(oid) from pg_constraint"
+        " where conrelid = 'things'::regclass and contype = 'p'"
     ) == [("the_key", "PRIMARY KEY (id) INCLUDE (name)")]
 
 
@@ -177,7 +179,8 @@ async def test_grants_and_triggers_of_an_empty_table_stay(etl: Etl) -> None:
     await etl.db.execute(
         "create table things (id bigint primary key, price numeric, name text);"
         "grant select on things to public;"
-        "create function shout() returns trigger language plpgsql as $$ begin new.name := upper(new.name); return new; end $$;"
+        "create function shout() returns trigger language plpgsql as"
+        " $$ begin new.name := upper(new.name); return new; end $$;"
         "create trigger shouting before insert on things for each row execute function shout()"
     )
     await etl.run(things())

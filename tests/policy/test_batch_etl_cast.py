@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -29,7 +29,7 @@ def caster(column: Column, **form: Any) -> Caster:
     return Caster(Rules(dataset))
 
 
-def cast_all(made: Caster, texts: list[str | None]) -> list[Any]:
+def cast_all(made: Caster, texts: Sequence[str | None]) -> list[Any]:
     """A value, or REFUSED, for each text."""
     name = made.names[0]
     raw = pl.DataFrame({name: texts}, schema={name: pl.String})

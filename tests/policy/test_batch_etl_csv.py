@@ -56,7 +56,8 @@ def read(
 ) -> list[Found]:
     reader = CsvReader(made, "d.csv", chunk_bytes=chunk, piece_bytes=piece)
     if exact:
-        reader._fast = lambda _: None  # type: ignore[method-assign]
+        monkey = {"_fast": lambda _: None}
+        vars(reader).update(monkey)
     pieces: list[Piece] = []
     for at in range(0, len(content), block):
         pieces += reader.feed(content[at : at + block])
