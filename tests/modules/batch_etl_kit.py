@@ -84,19 +84,19 @@ class SilentLog:
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
-    def debug(self, message: str, **context: Any) -> None:
+    def debug(self, message: str, /, **context: Any) -> None:
         self.lines.append((message, context))
 
-    def info(self, message: str, **context: Any) -> None:
+    def info(self, message: str, /, **context: Any) -> None:
         self.lines.append((message, context))
 
-    def warn(self, message: str, **context: Any) -> None:
+    def warn(self, message: str, /, **context: Any) -> None:
         self.lines.append((message, context))
 
-    def error(self, message: str, **context: Any) -> None:
+    def error(self, message: str, /, **context: Any) -> None:
         self.lines.append((message, context))
 
-    def exception(self, message: str, **context: Any) -> None:
+    def exception(self, message: str, /, **context: Any) -> None:
         self.lines.append((message, context))
 
     def bind(self, **context: Any) -> SilentLog:
