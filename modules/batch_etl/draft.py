@@ -23,6 +23,8 @@ class Guess(msgspec.Struct, kw_only=True):
     settings: dict[str, object]
     notes: list[str] = msgspec.field(default_factory=list)
     unique: bool = False
+    complete: bool = False
+    """No value was missing."""
 
 
 def draft(cmd: InferDataset, sniffed: Sniffed, guesses: Sequence[Guess], tokens: Sequence[str], mark: str) -> str:
@@ -60,6 +62,11 @@ def draft(cmd: InferDataset, sniffed: Sniffed, guesses: Sequence[Guess], tokens:
             "# no column is unique in the sample: with a key (of several columns) mode upsert is possible",
             "mode: append",
         ]
+    complete = [str(guess.settings["name"]) for guess in guesses if guess.complete]
+    if complete and sniffed.format != "parquet":
+        lines.append(
+            f"# no value was missing in: {', '.join(complete)}; `nullable: false` would reject a row without one"
+        )
     lines.append("columns:")
     for guess in guesses:
         lines += [f"  # {note}" for note in guess.notes]

@@ -6,10 +6,11 @@ draft is meant to be read: it says what was guessed, and never claims that a col
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +29,8 @@ from modules.batch_etl.source import Fingerprint, blocks
 NULLS = ("", "NULL", "null", "\\N", "NA", "N/A", "n/a", "NaN", "nan", "None", "-")
 _DATE_FORMS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y%m%d")
 _TIME_FORMS = ("%d.%m.%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%Y/%m/%d %H:%M:%S")
+
+Note = str | Callable[[Sequence[str]], str]
 
 
 async def infer(cmd: InferDataset, files: Files) -> str:
@@ -172,9 +175,7 @@ def _column(source: str, raw: Sequence[str | None], tokens: Sequence[str], mark:
         guess.notes.append("no value in the sample: text takes anything")
     else:
         _take_type(guess, values, mark)
-    missing = len(raw) - len(values)
-    if raw and not missing:
-        guess.notes.append(f"no value is missing in {len(raw):,} rows: nullable: false would reject one that is")
+    guess.complete = len(values) == len(raw) > 0
     return guess
 
 
@@ -190,13 +191,14 @@ def _take_type(guess: Guess, values: Sequence[str], mark: str) -> None:
             guess.settings["format"] = column.format
         if column.type == "decimal":
             guess.settings |= _digits(cast_values, values, mark)
-        if note:
-            guess.notes.append(note)
+        if told := note(values) if callable(note) else note:
+            guess.notes.append(told)
         return
     guess.settings["type"] = "text"
 
 
-def _candidates(values: Sequence[str]) -> Iterator[tuple[Column, str]]:
+def _candidates(values: Sequence[str]) -> Iterator[tuple[Column, Note]]:
+    """Types from the narrowest on, each with what is to be said when it is taken."""
     plain = [value.strip() for value in values]
     name = "c"
     if any(re.fullmatch(r"[+-]?0\d+", value) for value in plain):
@@ -204,7 +206,7 @@ def _candidates(values: Sequence[str]) -> Iterator[tuple[Column, str]]:
     words = {value.lower() for value in plain}
     if words <= {"true", "false", "t", "f", "yes", "no", "y", "n"}:
         yield Column(name=name, type="bool"), ""
-    zero_one = "only 0 and 1 in the sample: it may be a bool" if words <= {"0", "1"} else ""
+    zero_one = "only 0 and 1 in the sample: it may be a bool" if words == {"0", "1"} else ""
     if all(len(value) == 8 for value in plain):
         yield Column(name=name, type="date", format="%Y%m%d"), "eight digits that are days: it may be an int"
     yield Column(name=name, type="int"), zero_one
@@ -216,27 +218,23 @@ def _candidates(values: Sequence[str]) -> Iterator[tuple[Column, str]]:
         zone = any(re.search(r"[Zz]$|[+-]\d\d:?\d\d$", value) for value in plain)
         yield Column(name=name, type="timestamp"), "" if zone else "without an offset: read as UTC unless timezone says"
     for form in _DATE_FORMS:
-        yield Column(name=name, type="date", format=form), _order_doubt(form, plain)
+        yield Column(name=name, type="date", format=form), functools.partial(_order_doubt, form)
     for form in _TIME_FORMS:
-        yield (
-            Column(name=name, type="timestamp", format=form),
-            _order_doubt(form, plain) or "read as UTC unless timezone says",
-        )
+        yield Column(name=name, type="timestamp", format=form), functools.partial(_order_doubt, form)
     yield Column(name=name, type="uuid"), ""
     if all(value[:1] in "{[" for value in plain):
         yield Column(name=name, type="json"), ""
 
 
 def _order_doubt(form: str, values: Sequence[str]) -> str:
-    if not form.startswith(("%d/%m", "%m/%d", "%d.%m")) or form.startswith("%d.%m"):
+    """Whether 03/04 may be the third of April as well as the fourth of March."""
+    if not form.startswith("%d/%m") or any(int(value.strip().split("/")[0]) > 12 for value in values):
         return ""
-    if any(int(value[:2].strip("/")) > 12 or int(value[3:5].strip("/")) > 12 for value in values):
-        return ""
-    return "day or month first? No value tells; this takes the day first"
+    return "day or month first? no value tells: this takes the day first"
 
 
 def _digits(numbers: Sequence[Decimal], texts: Sequence[str], mark: str) -> dict[str, object]:
     """Room for what was seen, and some more."""
-    scale = max(len(text.strip().partition(mark)[2]) for text in texts)
+    scale = max(2, *(len(text.strip().partition(mark)[2]) for text in texts))
     whole = max(number.adjusted() + 1 for number in numbers)
     return {"precision": min(38, max(12, whole + 3 + scale)), "scale": scale}
