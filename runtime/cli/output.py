@@ -157,7 +157,7 @@ def cell(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value, order="deterministic", builtin_types=(datetime,))
+    return msgspec.to_builtins(value, builtin_types=(datetime,))
 
 
 def _json(value: Any) -> str:
