@@ -13,7 +13,7 @@ from adapters.bus.memory.topic import Bounds
 from adapters.bus.turn import next_turn
 from adapters.clock.manual import ManualClock
 from contracts.ports.bus import Bus
-from tests.conformance.bus_suite import PROMISES, Promise, name_of
+from tests.conformance.bus_suite import PROMISES, Promise, bus_messages, name_of
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +91,5 @@ async def test_middlewares_are_really_on_the_way() -> None:
         consumed = 0
         published = 0
 
-    from tests.conformance.bus_suite import one_key_keeps_its_order
-
-    await one_key_keeps_its_order(MemoryBacking((Counting,)))
+    await bus_messages.one_key_keeps_its_order(MemoryBacking((Counting,)))
     assert (Counting.consumed, Counting.published) == (400, 400)
