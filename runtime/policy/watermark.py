@@ -18,8 +18,11 @@ class Watermark:
         self._finished: set[int] = set()
 
     def begin(self, position: int) -> None:
-        """Raises `ValueError` for a position that is not above all before it: the bus broke its promise."""
+        """An unfinished position may be offered again (it was released). Raises `ValueError` for any other that is not
+        above all before it: the bus broke its promise."""
         if position < self._next:
+            if self.value <= position and position not in self._finished:
+                return
             raise ValueError(f"position {position} was offered after {self._next - 1}")
         self._open.append(position)
         self._next = position + 1

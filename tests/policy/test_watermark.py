@@ -55,7 +55,22 @@ def test_it_holds_while_positions_come_and_end_in_any_interleaving(steps: list[t
 def test_a_position_out_of_order_or_never_offered_is_refused() -> None:
     mark = Watermark(10)
     mark.begin(12)
+    mark.finish(12)
     with pytest.raises(ValueError, match="position 12 was offered after 12"):
         mark.begin(12)
     with pytest.raises(ValueError, match="never offered"):
         mark.finish(13)
+
+
+def test_a_released_position_comes_again_and_still_holds_the_watermark() -> None:
+    mark = Watermark()
+    for position in range(3):
+        mark.begin(position)
+    mark.finish(1)
+    mark.begin(0)
+    assert mark.value == 0
+    assert mark.unfinished == 2
+    with pytest.raises(ValueError, match="was offered after"):
+        mark.begin(1)
+    mark.finish(0)
+    assert mark.value == 2
