@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BOM = b"\xef\xbb\xbf"
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 4 << 20
 PIECE_BYTES = 256 << 10
 KEPT_BYTES = 16 << 10
 """How much of a row that is too long to be read is kept to be shown."""
