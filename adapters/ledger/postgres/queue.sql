@@ -1,4 +1,5 @@
 -- Jobs on their way. Each query is one statement, so that it is one round trip and one commit.
+-- An `exists` with `offset 0` is looked up for each row; without, it may be made into a table of all that there are.
 -- `now()` is the statement's own instant here, since none runs inside a longer transaction but `checkpoint`.
 
 -- name: record
@@ -18,7 +19,7 @@ free as materialized (
         from millrace.jobs j
         where j.state = 'queued' and j.address = f.address and j.not_before <= now()
             and (j.unique_key is null or not exists (
-                select from millrace.jobs r where r.unique_key = j.unique_key and r.state = 'running'
+                select from millrace.jobs r where r.unique_key = j.unique_key and r.state = 'running' offset 0
             ))
         order by j.rank
         limit 1
@@ -106,7 +107,7 @@ picked as materialized (
         from millrace.jobs q
         where q.state = 'queued' and q.address = f.address and q.not_before <= now()
             and (q.unique_key is null or ($4 and not exists (
-                select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
+                select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running' offset 0
             )))
         order by q.rank
         limit f.slots
@@ -149,7 +150,7 @@ eligible as (
     join millrace.jobs q on q.id = o.id and q.state = o.state
     where q.not_before <= now()
         and (q.unique_key is null or ($4 and not exists (
-            select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
+            select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running' offset 0
         )))
 ),
 ordered as materialized (
@@ -207,8 +208,8 @@ settled as (
             else j.rank
         end,
         finished_at = case when s.state <> 'queued' or j.cancel_requested_at is not null then now() end,
-        error = case when s.state = 'done' then null else coalesce(s.error, j.error) end,
-        traceback = case when s.state = 'done' then null else coalesce(s.traceback, j.traceback) end,
+        error = case when s.state = 'done' then null else nullif(coalesce(s.error, j.error), '') end,
+        traceback = case when s.state = 'done' then null else nullif(coalesce(s.traceback, j.traceback), '') end,
         result = case when s.state = 'done' then s.result::jsonb end,
         checkpoint = case when s.state = 'done' then null else j.checkpoint end,
         progress = coalesce(s.progress::jsonb, j.progress)
@@ -224,7 +225,9 @@ select
             or exists (
                 select from settled s
                 where s.unique_key is not null and exists (
-                    select from millrace.jobs w where w.unique_key = s.unique_key and w.state = 'queued'
+                    select from millrace.jobs w
+                    where w.unique_key = s.unique_key and w.state in ('queued', 'running') and w.id <> s.id
+                    offset 0
                 )
             )
         then pg_notify($10, '')
@@ -301,7 +304,7 @@ select least(
             from millrace.jobs q
             where q.state = 'queued' and q.address = a.address and q.not_before <= now()
                 and (q.unique_key is null or not exists (
-                    select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
+                    select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running' offset 0
                 ))
             order by q.rank
             limit 1
@@ -316,7 +319,7 @@ select least(
             from millrace.jobs q
             where q.state = 'queued' and q.not_before > q.recorded_at and q.address = a.address
                 and (q.unique_key is null or not exists (
-                    select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running'
+                    select from millrace.jobs r where r.unique_key = q.unique_key and r.state = 'running' offset 0
                 ))
             order by q.not_before
             limit 1
