@@ -76,6 +76,14 @@ class CheckDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rows: Annotated[int, Meta(ge=1, le=1_000_000, description="How many rows of each file to read.")] = 10_000
 
 
+class RejectedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a row is that would be rejected, and why."""
+
+    file: str
+    line: int
+    reasons: tuple[str, ...]
+
+
 class CheckedDataset(msgspec.Struct, frozen=True, kw_only=True):
     """What `datasets check` found. `examples` are the first rejected rows, `table_changes` what a load would do to the
     table before it loads."""
@@ -86,8 +94,8 @@ class CheckedDataset(msgspec.Struct, frozen=True, kw_only=True):
     read: int
     rejected: int
     rejected_by_reason: dict[str, int]
-    examples: tuple[str, ...]
     table_changes: tuple[str, ...]
+    examples: tuple[RejectedRow, ...]
 
 
 class InferDataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

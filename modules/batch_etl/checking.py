@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contracts.batch_etl import CheckDataset, CheckedDataset, RunBatchEtl
+import itertools
+from collections.abc import Iterator
+
+from contracts.batch_etl import CheckDataset, CheckedDataset, RejectedRow, RunBatchEtl
 from contracts.dataset import Dataset
 from contracts.ports import Db, Files
 from modules.batch_etl import table
@@ -54,11 +57,8 @@ async def _sample(intake: Intake, part: Part, files: Files, *, rows: int) -> Non
             continue
 
 
-def _examples(intake: Intake) -> list[str]:
-    found = []
-    for row in intake.rejects.rows():
-        place = f"{intake.files[row.file].path}, line {row.line}"
-        found.append(f"{place}: {'; '.join(map(str, row.reasons))}")
-        if len(found) == EXAMPLES:
-            break
-    return found
+def _examples(intake: Intake) -> Iterator[RejectedRow]:
+    for row in itertools.islice(intake.rejects.rows(), EXAMPLES):
+        yield RejectedRow(
+            file=intake.files[row.file].path, line=row.line, reasons=tuple(str(reason) for reason in row.reasons)
+        )

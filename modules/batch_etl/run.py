@@ -82,6 +82,7 @@ class Load:
         skipped, remaining = await self._unchanged(part, there.oid if there else 0)
         if not remaining:
             self._told(0, part.size_bytes, f"{part.name or self.dataset.name}: unchanged")
+            self.log.info("unchanged", part=part.name, files=len(skipped))
             report = _with_skipped(report, skipped, seconds=time.perf_counter() - began)
             return await self._kept(saved, part, report)
         intake = Intake(self.dataset, rules, max_rejected=self.cmd.max_rejected)

@@ -106,7 +106,8 @@ async def test_each_is_checked_without_a_trace(etl: Etl) -> None:
         assert found.table_changes[-1].startswith("create table")
     assert await etl.rows("select count(*) from pg_class where relname in ('trips', 'orders', 'customers')") == [(0,)]
     found = await check_dataset(CheckDataset(dataset="trips", date=date(2019, 1, 15)), etl.db, etl.files, CATALOG)
-    assert found.examples[0].startswith("trips/2019-01-15.csv, line ")
+    assert (found.examples[0].file, found.examples[0].line) == ("trips/2019-01-15.csv", 142)
+    assert found.examples[0].reasons == ("row has 7 fields, 18 expected",)
 
 
 @pytest.mark.parametrize(
