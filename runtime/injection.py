@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Any
+
+import msgspec
 
 from contracts import ports
 from contracts.errors import Faults
 from contracts.job import Job
-from contracts.module import JobRoute, Module, Route, StreamRoute
+from contracts.module import JobRoute, Module, Route, StreamRoute, Tool
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -34,37 +36,46 @@ PER_WORK: dict[Any, str] = {ports.Db: "db", ports.Log: "log", ports.Emit: "emit"
 _BACKED_BY = {"db": "db", "emit": "bus"}
 
 
-class Needs:
-    """The parameters of one handler: what they are called and what they ask for."""
+# Ports that stand for one piece of work; a hook and a tool are none.
+_ONLY_OF_WORK = {"job": "which only a job's handler has", "emit": "which only handlers of messages have"}
 
-    def __init__(self, handler: Handler, *, where: str, message: bool = True, job: bool = True) -> None:
+
+class Needs:
+    """The parameters of one handler: what they are called and what they ask for. `message`: the first parameter is
+    the message; `without` are names of ports (`job`, `emit`) that can't be had here."""
+
+    def __init__(self, handler: Handler, *, where: str, message: bool = True, without: Collection[str] = ()) -> None:
         self.per_process: dict[str, str] = {}
         self.per_work: dict[str, str] = {}
         self.faults: list[str] = []
+        self._where = where
         if not inspect.iscoroutinefunction(handler):
             self.faults.append(f"{where}: the handler must be `async def`")
         try:
             hints = typing.get_type_hints(handler)
-        except NameError as error:
+            parameters = list(inspect.signature(handler).parameters.values())
+        except Exception as error:  # noqa: BLE001 - annotations are expressions: they can raise anything
             self.faults.append(f"{where}: {error}; the annotation must be importable at run time")
             return
-        parameters = list(inspect.signature(handler).parameters.values())
         if message and not parameters:
             self.faults.append(f"{where}: the handler takes no message; its first parameter must be the contract")
         for parameter in parameters[1 if message else 0 :]:
-            self._resolve(parameter, hints.get(parameter.name), where, job)
+            self._resolve(parameter, hints.get(parameter.name), without)
 
-    def _resolve(self, parameter: inspect.Parameter, hint: Any, where: str, job: bool) -> None:
-        if hint in PER_PROCESS:
-            self.per_process[parameter.name] = PER_PROCESS[hint]
-        elif hint is Job and not job:
-            self.faults.append(f"{where}: parameter {parameter.name!r} asks for Job, which only a job's handler has")
-        elif hint in PER_WORK:
-            self.per_work[parameter.name] = PER_WORK[hint]
-        elif parameter.default is inspect.Parameter.empty:
-            allowed = ", ".join(sorted(port.__name__ for port in (*PER_PROCESS, *PER_WORK)))
-            asked = "nothing" if hint is None else getattr(hint, "__name__", str(hint))
-            self.faults.append(f"{where}: parameter {parameter.name!r} asks for {asked}; it can be one of {allowed}")
+    def _resolve(self, parameter: inspect.Parameter, hint: Any, without: Collection[str]) -> None:
+        port = PER_PROCESS.get(hint) or PER_WORK.get(hint) if isinstance(hint, Hashable) else None
+        asks = f"{self._where}: parameter {parameter.name!r} asks for"
+        if port is None:
+            if parameter.default is inspect.Parameter.empty:
+                allowed = ", ".join(sorted(port.__name__ for port in (*PER_PROCESS, *PER_WORK)))
+                asked = "nothing" if hint is None else getattr(hint, "__name__", str(hint))
+                self.faults.append(f"{asks} {asked}; it can be one of {allowed}")
+        elif port in without:
+            self.faults.append(f"{asks} {hint.__name__}, {_ONLY_OF_WORK[port]}")
+        elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            self.faults.append(f"{asks} {hint.__name__} by position; ports are given by name: take the / away")
+        else:
+            (self.per_process if hint in PER_PROCESS else self.per_work)[parameter.name] = port
 
     @property
     def adapters(self) -> set[str]:
@@ -77,10 +88,43 @@ class Needs:
 
 def needs_of(module: Module, route: Route) -> Needs:
     """What a route's handler asks for, and what is wrong with it."""
-    needs = Needs(route.handler, where=f"{module.name}, {route.address}", job=isinstance(route, JobRoute))
+    without = () if isinstance(route, JobRoute) else ("job",)
+    needs = Needs(route.handler, where=f"{module.name}, {route.address}", without=without)
     if not needs.faults:
         needs.faults.extend(_message_faults(module, route))
+    needs.faults.extend(_field_faults(module, route))
     return needs
+
+
+def needs_of_hook(module: Module, hook: Handler) -> Needs:
+    """What a hook asks for: it is given no message, and stands for no piece of work."""
+    where = f"{module.name}, hook {getattr(hook, '__name__', hook)}"
+    return Needs(hook, where=where, message=False, without=("job", "emit"))
+
+
+def needs_of_tool(module: Module, tool: Tool) -> Needs:
+    """What a tool asks for, and what is wrong with it."""
+    return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit"))
+
+
+def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str, str], Needs]:
+    """The needs of every route by module and address, and of every hook by module and `hook N`; raises `Faults`
+    with all that are unmet."""
+    found: dict[tuple[str, str], Needs] = {}
+    faults: list[str] = []
+    for module in modules:
+        for route in module.routes:
+            found[module.name, route.address] = needs_of(module, route)
+        for number, hook in enumerate((*module.startup_hooks, *module.shutdown_hooks), start=1):
+            found[module.name, f"hook {number}"] = needs_of_hook(module, hook)
+        faults.extend(fault for tool in module.tools for fault in needs_of_tool(module, tool).faults)
+    for (name, place), needs in found.items():
+        faults.extend(needs.faults)
+        missing = sorted(needs.adapters - provided)
+        faults.extend(f"{name}, {place}: there is no adapter for {port}" for port in missing)
+    if faults:
+        raise Faults("modules ask for what is not there", faults)
+    return found
 
 
 def _message_faults(module: Module, route: Route) -> list[str]:
@@ -95,19 +139,16 @@ def _message_faults(module: Module, route: Route) -> list[str]:
     return [f"{module.name}, {route.address}: the first parameter must be annotated {shown}"]
 
 
-def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str, str], Needs]:
-    """The needs of every route by module and address; raises `Faults` with all that are unmet."""
-    found: dict[tuple[str, str], Needs] = {}
-    faults: list[str] = []
-    for module in modules:
-        for route in module.routes:
-            needs = needs_of(module, route)
-            faults.extend(needs.faults)
-            missing = sorted(needs.adapters - provided)
-            faults.extend(f"{module.name}, {route.address}: there is no adapter for {name}" for name in missing)
-            found[module.name, route.address] = needs
-        for hook in (*module.startup_hooks, *module.shutdown_hooks):
-            faults.extend(Needs(hook, where=f"{module.name}, hook {hook.__name__}", message=False, job=False).faults)
-    if faults:
-        raise Faults("modules ask for what is not there", faults)
-    return found
+def _field_faults(module: Module, route: Route) -> list[str]:
+    """Names of fields in the declaration that the contract has not: they would only be missed with a message."""
+    if isinstance(route, JobRoute):
+        named = [("unique", name) for name in route.unique]
+    else:
+        named = [("key", route.key)] if route.key is not None else []
+    fields = [field.name for field in msgspec.structs.fields(route.contract)]
+    return [
+        f"{module.name}, {route.address}: {option}={name!r} is no field of {route.contract.__name__}; "
+        f"there are: {', '.join(fields)}"
+        for option, name in named
+        if name not in fields
+    ]

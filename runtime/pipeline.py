@@ -5,6 +5,7 @@ A job and a stream message both travel as `Work`; they differ in what admits and
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import msgspec
 
 from contracts import metrics as metric
 from contracts import outcome
-from contracts.errors import Undecodable
+from contracts.errors import Transient, Undecodable
 from contracts.module import Module, Route
 from contracts.ports import Clock, Metrics
 from runtime import arguments
@@ -83,17 +84,41 @@ async def carry(work: Work) -> outcome.Outcome:
 
 
 async def _attempt(work: Work) -> outcome.Outcome:
+    timeout_s = work.mounted.route.timeout_s
+    began_at = work.clock.monotonic()
     try:
         message = work.decode()
-        async with work.clock.timeout(work.mounted.route.timeout_s):
+        async with work.clock.timeout(timeout_s):
             with work.metrics.timer(metric.PROCESSING_DURATION, address=work.mounted.route.address):
                 return outcome.Done(await work.mounted.call(message, work.scope))
     except BaseException as error:
         # The one place that judges. A cancellation ends here on purpose: what it means is an outcome too.
-        became = _judge(work, error)
+        took_s = work.clock.monotonic() - began_at
+        became = _judge(work, _told(error, work, late=took_s >= timeout_s))
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         return became
+
+
+def _told(error: BaseException, work: Work, *, late: bool) -> BaseException:
+    """The same error where it says what happened, else one that does."""
+    if isinstance(error, TimeoutError) and late:
+        return _because(error, f"the handler did not end within {work.mounted.route.timeout_s:g} s")
+    if isinstance(error, asyncio.CancelledError) and work.cut() is None and not _is_being_cancelled():
+        # Nobody asked for it: something that the handler waited for was cancelled. That is a failure as any other.
+        return _because(error, "the handler waited for something that was cancelled")
+    return error
+
+
+def _because(error: BaseException, text: str) -> Transient:
+    told = Transient(text)
+    told.__cause__ = error
+    return told
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _judge(work: Work, error: BaseException) -> outcome.Outcome:

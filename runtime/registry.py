@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from contracts.errors import Faults
-from contracts.module import JobRoute, Module, StreamRoute
+from contracts.module import Module, Route, StreamRoute
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -54,7 +54,7 @@ def check_together(modules: Iterable[Module]) -> None:
         raise Faults("modules", clashes)
 
 
-def owner_of(address: str, modules: Iterable[Module]) -> tuple[Module, JobRoute | StreamRoute] | None:
+def owner_of(address: str, modules: Iterable[Module]) -> tuple[Module, Route] | None:
     """The module and route of an address."""
     for module in modules:
         for route in module.routes:
@@ -95,17 +95,26 @@ def _is_machinery(filename: str) -> bool:
 
 
 def _clashes(modules: Iterable[Module]) -> list[str]:
-    """A command has one owner, and no two streams may share an address and a group."""
+    """A command has one owner; a stream has one for each group, and all agree on what a message of it is."""
     clashes = []
     owners: dict[tuple[str, str], str] = {}
-    kinds: dict[str, tuple[str, str]] = {}
+    firsts: dict[str, tuple[str, Route]] = {}
     for module in modules:
         for route in module.routes:
-            kind, group = ("stream", route.group) if isinstance(route, StreamRoute) else ("job", "jobs")
-            other_kind, other = kinds.setdefault(route.address, (kind, module.name))
+            kind, group = _kind(route)
+            first_owner, first = firsts.setdefault(route.address, (module.name, route))
             owner = owners.setdefault((route.address, group), module.name)
-            if other_kind != kind:
-                clashes.append(f"{route.address} is a {other_kind} of {other} and a {kind} of {module.name}")
+            if _kind(first)[0] != kind:
+                clashes.append(f"{route.address} is a {_kind(first)[0]} of {first_owner} and a {kind} of {module.name}")
             elif owner != module.name:
                 clashes.append(f"{route.address} is declared by both {owner} and {module.name}")
+            elif first.contract is not route.contract:
+                clashes.append(
+                    f"{route.address} is {first.contract.__name__} to {first_owner} and {route.contract.__name__} to "
+                    f"{module.name}: agree on one contract, in contracts/"
+                )
     return clashes
+
+
+def _kind(route: Route) -> tuple[str, str]:
+    return ("stream", route.group) if isinstance(route, StreamRoute) else ("job", "jobs")

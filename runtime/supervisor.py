@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -18,6 +18,8 @@ from runtime.policy.drain import Phase, PhaseMachine, asking_s
 
 Fate = Literal["finished", "requeued", "checkpointed", "cancelled", "abandoned"]
 CUT_GRACE_S = 5.0
+INTAKE_GRACE_S = 1.0
+"""For what is on its way into the ledger when a second signal comes: it is not acknowledged, so nothing is lost."""
 
 
 class InFlight(Protocol):
@@ -68,6 +70,7 @@ class Supervisor:
         self._metrics = metrics
         self._machine = PhaseMachine()
         self._cut_now = asyncio.Event()
+        self._cut_at = 0.0
         self._faults: list[str] = []
         self.stopping = asyncio.Event()
         self.reason = ""
@@ -84,8 +87,10 @@ class Supervisor:
     def stop(self, reason: str, *, failed: bool = False) -> None:
         """Ask for the end of the process. The first call drains; a second one cuts at once."""
         if self.stopping.is_set():
-            self._log.warn("asked to stop again: what still runs is cut now", reason=reason)
-            self._cut_now.set()
+            if not self._cut_now.is_set():
+                self._log.warn("asked to stop again: what still runs is cut now", reason=reason)
+                self._cut_at = self._clock.monotonic()
+                self._cut_now.set()
             return
         self.reason = reason
         self.failed = failed
@@ -98,7 +103,7 @@ class Supervisor:
         began_at = self._clock.monotonic()
         deadline = began_at + self._timeout_s
         self.enter(Phase.DRAINING)
-        await self._step(stop_intake, deadline)
+        await self._step(stop_intake, deadline, cut_grace_s=INTAKE_GRACE_S)
         flying = [(kind, work_id) for kind in work for work_id in kind.in_flight()]
         self._log.info("draining", reason=self.reason, in_flight=len(flying), timeout_s=self._timeout_s)
         await self._finish(work, began_at, deadline)
@@ -127,38 +132,64 @@ class Supervisor:
             return
         for kind in work:
             kind.cut()
-        self._cut_now.clear()
-        await self._all_finished(work, self._clock.monotonic() + CUT_GRACE_S)
+        await self._all_finished(work, self._clock.monotonic() + CUT_GRACE_S, whatever_comes=True)
 
-    async def _all_finished(self, work: list[InFlight], until: float) -> bool:
+    async def _all_finished(self, work: list[InFlight], until: float, *, whatever_comes: bool = False) -> bool:
         """Whether everything ended before `until`, and before someone asked to cut at once."""
         async with asyncio.TaskGroup() as group:
-            cut = group.create_task(self._cut_now.wait())
+            cut = [] if whatever_comes else [group.create_task(self._cut_now.wait())]
             ends = [group.create_task(kind.finished()) for kind in work]
             all_ended = group.create_task(_all(ends))
             try:
                 async with self._clock.timeout(max(0.0, until - self._clock.monotonic())):
-                    await asyncio.wait([all_ended, cut], return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait([all_ended, *cut], return_when=asyncio.FIRST_COMPLETED)
             except TimeoutError:
                 pass
             finished = all_ended.done()
-            for waiter in (cut, all_ended, *ends):
+            for waiter in (*cut, all_ended, *ends):
                 waiter.cancel()
         return finished
 
-    async def _step(self, step: Step, deadline: float) -> None:
+    async def _step(self, step: Step, deadline: float, *, cut_grace_s: float = 2 * CUT_GRACE_S) -> None:
+        """Until it ended, or its deadline; a second signal leaves it `cut_grace_s` at most."""
         name, act = step
-        try:
-            async with self._clock.timeout(max(0.1, deadline - self._clock.monotonic())):
-                await act()
-        except TimeoutError:
-            self._fault(f"{name}: did not end by the deadline")
-        except Exception as error:  # noqa: BLE001 - it is reported, and the steps after it still run
-            self._fault(f"{name}: {error!r}")
+        async with asyncio.TaskGroup() as group:
+            acting = group.create_task(_caught(act))
+            cut = group.create_task(self._cut_now.wait())
+            watched: set[asyncio.Task[Any]] = {acting, cut}
+            while not acting.done():
+                if cut.done():
+                    watched.discard(cut)
+                    deadline = min(deadline, self._cut_at + cut_grace_s)
+                try:
+                    async with self._clock.timeout(max(0.1, deadline - self._clock.monotonic())):
+                        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                except TimeoutError:
+                    break
+            fault = _fault_of(acting)
+            acting.cancel()
+            cut.cancel()
+        if fault:
+            self._fault(f"{name}: {fault}")
 
     def _fault(self, fault: str) -> None:
         self._faults.append(fault)
         self._log.error("drain step failed", fault=fault)
+
+
+async def _caught(act: Callable[[], Awaitable[None]]) -> str:
+    """What went wrong, in words; empty when nothing did."""
+    try:
+        await act()
+    except Exception as error:  # noqa: BLE001 - it is reported, and the steps after it still run
+        return repr(error)
+    return ""
+
+
+def _fault_of(acting: asyncio.Task[str]) -> str:
+    if not acting.done():
+        return "did not end by the deadline"
+    return "waited for something that was cancelled" if acting.cancelled() else acting.result()
 
 
 async def _all(ends: list[asyncio.Task[None]]) -> None:

@@ -30,7 +30,8 @@ from runtime.loops import Loops
 from runtime.pipeline import Mounted
 from runtime.policy.drain import Phase
 from runtime.settings import Settings
-from runtime.streams.consumer import StreamConsumer, Streams
+from runtime.streams.consumer import StreamConsumer
+from runtime.streams.routes import Streams
 from runtime.supervisor import DrainReport, Step, Supervisor
 from runtime.tasks import Tasks
 from runtime.wiring import PROVIDED, Adapters
@@ -59,7 +60,11 @@ class Worker:
         )
         self.tasks = Tasks()
         self.loops = Loops(self.tasks, self.clock, self.log, self._crashed)
-        self.mounted = self._mount_all()
+        self._all_mounted = self._mount_all()
+        self.mounted: dict[str, Mounted] = {}
+        """By address; where several groups read one stream, any of them: they agree on what a message is."""
+        for one in self._all_mounted:
+            self.mounted.setdefault(one.route.address, one)
         self._wire_jobs(only)
         self._wire_streams()
         self.http: Any = None
@@ -69,13 +74,13 @@ class Worker:
 
     # Wiring: no I/O.
 
-    def _mount_all(self) -> dict[str, Mounted]:
-        mounted = {}
+    def _mount_all(self) -> list[Mounted]:
+        mounted = []
         for module in self.modules:
             for route in module.routes:
                 needs = self.needs[module.name, route.address]
                 made = {name: getattr(self.adapters, port) for name, port in needs.per_process.items()}
-                mounted[route.address] = Mounted(module, route, made, needs.per_work)
+                mounted.append(Mounted(module, route, made, needs.per_work))
         return mounted
 
     def _wire_jobs(self, only: Sequence[str]) -> None:
@@ -115,8 +120,8 @@ class Worker:
         return JobScope(self.adapters, mounted, handle)
 
     def _wire_streams(self) -> None:
-        self.streams = Streams(self.adapters)
-        for one in self.mounted.values():
+        self.streams = Streams(self.clock)
+        for one in self._all_mounted:
             if isinstance(one.route, StreamRoute):
                 consumer = StreamConsumer(one, self.adapters, self.tasks)
                 self.streams.add(consumer)
@@ -157,6 +162,8 @@ class Worker:
     async def _migrate(self) -> None:
         from migrations import runner
 
+        if "db" not in self.adapters.opened:
+            return  # the ledger stands on no database
         pending = [one.name for one in await runner.status(self.adapters.db) if not one.applied_at]
         if not pending:
             return
@@ -225,7 +232,7 @@ class Worker:
         await self.dispatcher.round_trips_ended()
 
     async def _call_hook(self, module: Module, hook: Any) -> None:
-        needs = injection.Needs(hook, where=module.name, message=False, job=False)
+        needs = injection.needs_of_hook(module, hook)
         names = {**needs.per_process, **needs.per_work}
         await hook(**{parameter: getattr(self.adapters, port) for parameter, port in names.items()})
 

@@ -15,9 +15,9 @@ _WITHOUT_OPENING = frozenset({"metrics", "clock", "catalog", "log"})
 def use(module: Module, tool: Tool, invocation: Invocation, asked: msgspec.Struct) -> int | None:
     """Call the tool and print what it returns."""
     from runtime.cli.ledger_access import opened
-    from runtime.injection import Needs
+    from runtime.injection import needs_of_tool
 
-    needs = Needs(tool.handler, where=f"{module.name}, tool {tool.name}", job=False)
+    needs = needs_of_tool(module, tool)
     if needs.faults:
         raise Faults("modules", needs.faults)
     ports = {**needs.per_process, **needs.per_work}

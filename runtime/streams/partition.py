@@ -17,20 +17,34 @@ class OwnedPartition:
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
+        self.ending = False
+        """It is being revoked: nothing more of it is started."""
         self.over = False
+        """It is gone: nothing more of it is committed or released."""
         self._mark = Watermark()
+        self._reached = 0
+        self._handed_back: set[int] = set()
         self._committed = 0
         self._open = 0
         self._open_bytes = 0
         self._full = False
 
-    def begin(self, delivery: Delivery) -> None:
-        self._mark.begin(delivery.position)
+    def begin(self, delivery: Delivery) -> bool:
+        """False: it is open or finished already, and the bus repeats itself."""
+        position = delivery.position
+        if position >= self._reached:
+            self._mark.begin(position)
+            self._reached = position + 1
+        elif position in self._handed_back:
+            self._handed_back.discard(position)
+        else:
+            return False
         self._open += 1
         self._open_bytes += len(delivery.envelope.body)
         if not self._full and (self._open >= MAX_OPEN or self._open_bytes >= MAX_OPEN_BYTES):
             self._full = True
             self.assignment.pause(FULL)
+        return True
 
     def finish(self, delivery: Delivery) -> None:
         """Done with for good: it may be committed."""
@@ -39,9 +53,13 @@ class OwnedPartition:
 
     async def release(self, delivery: Delivery) -> None:
         """Not done with: whoever owns the partition next gets it again."""
+        self._handed_back.add(delivery.position)
         self._lighten(delivery)
         if not self.over:
-            await self.assignment.release([delivery.position])
+            try:
+                await self.assignment.release([delivery.position])
+            except LeaseLost:
+                self.over = True
 
     async def commit(self) -> None:
         """Commit the watermark when it moved; a partition that was lost meanwhile is not ours to commit."""
