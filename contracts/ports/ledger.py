@@ -37,8 +37,9 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What recording made of a command: `known` (this id was there before) and `skipped` (its unique key is active,
-    by job `active_id`) changed nothing; `claim` is there when it was claimed in the same step."""
+    """What recording made of a command: `known`, this id was there before, and nothing was changed; `skipped`, its
+    unique key is active, by job `active_id`, and it was put down as such; `claim` is there when it was claimed in the
+    same step."""
 
     id: str
     became: Literal["recorded", "known", "skipped"]
@@ -47,7 +48,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of one run. `result` is JSON. `checkpoint` is only kept for outcomes that let the job go on."""
+    """The end of one run. `result` is JSON, kept when the run is done; one that is too large or can't be kept fails its
+    job, and says so."""
 
     claim: Claim
     outcome: Outcome
@@ -131,11 +133,12 @@ class Queue(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """End runs; False where the claim's fence is not the job's any more (nothing was changed there).
+        """End runs, each by itself; False where the claim's fence is not the job's any more (nothing was changed
+        there). Telling the same final end again is True and no change: the first answer may have been lost.
 
-        Done → done with its result. Retry → queued again at now + after_s, the attempt used up if it counts.
-        Dead → failed. Cancelled → cancelled. Release → queued again, no attempt used up, after after_s. A job whose
-        cancellation was asked for is cancelled instead of being queued again.
+        Done → done with its result, its checkpoint dropped. Retry → queued again at now + after_s, the attempt used
+        up if it counts. Dead → failed. Cancelled → cancelled. Release → queued again, no attempt used up, after
+        after_s. A job whose cancellation was asked for is cancelled instead of being queued again.
         """
         ...
 
@@ -154,7 +157,8 @@ class Queue(Protocol):
 
     def wakeups(self) -> AsyncIterator[None]:
         """One item whenever something may have become claimable or a cancellation was asked for; several wakes
-        may fold into one. Ends when the ledger closes. Survives a lost connection (an item follows each repair)."""
+        may fold into one. The first comes as soon as it listens. Ends when the ledger closes. Survives a lost
+        connection (an item follows each repair)."""
         ...
 
     async def next_due_s(self, addresses: Sequence[str]) -> float | None:

@@ -84,6 +84,8 @@ create index jobs_active_key on millrace.jobs (unique_key)
     where unique_key is not null and state in ('queued', 'running');
 -- Pages of jobs for people, and the oldest for the pruner.
 create index jobs_recorded on millrace.jobs (recorded_at);
+-- What people look for among millions that went well.
+create index jobs_unwell on millrace.jobs (recorded_at) where state in ('failed', 'cancelled', 'skipped');
 
 create table millrace.dead_letters (
     address text collate "C" not null,

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
+from adapters.ledger.postgres.session import Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL
 from adapters.ledger.shown import value_of
@@ -34,7 +34,7 @@ class PostgresDesk:
 
     async def list(self, wanted: JobFilter) -> list[JobRow]:
         before_at, before_id = wanted.before or (None, None)
-        rows = await self._session.rows(
+        rows = await self._session.ask(
             SQL["list"],
             [str(state) for state in wanted.states] or None,
             wanted.address,
@@ -46,13 +46,7 @@ class PostgresDesk:
         return [_job_row(row) for row in rows]
 
     async def counts(self) -> Mapping[tuple[str, JobState], int]:
-        async def count(connection: Any) -> Any:
-            async with connection.transaction():
-                # The one statement that is about the whole table.
-                await connection.execute("set local enable_seqscan = on", timeout=STATEMENT_TIMEOUT_S)
-                return await connection.fetch(SQL["counts"], timeout=STATEMENT_TIMEOUT_S)
-
-        rows = await self._session.run(count)
+        rows = await self._session.ask(SQL["counts"])
         return {(row["address"], JobState(row["state"])): row["jobs"] for row in rows}
 
     async def cancel(self, job_id: str) -> JobState:

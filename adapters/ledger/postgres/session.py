@@ -33,6 +33,11 @@ set enable_hashjoin = off;
 set enable_mergejoin = off;
 set jit = off;
 """
+FOR_PEOPLE = """
+set local plan_cache_mode = force_custom_plan;
+set local enable_seqscan = on;
+set local enable_bitmapscan = on;
+"""
 
 
 class Session:
@@ -73,6 +78,17 @@ class Session:
         """The first record, or None."""
         rows = await self.rows(sql, *args, repeatable=repeatable)
         return rows[0] if rows else None
+
+    async def ask(self, sql: str, *args: Any) -> list[Any]:
+        """A question of people's, with conditions that may be there or not: planned for the values that it has."""
+
+        async def fetch(connection: Any) -> list[Any]:
+            async with connection.transaction(readonly=True):
+                await connection.execute(FOR_PEOPLE, timeout=STATEMENT_TIMEOUT_S)
+                records: list[Any] = await connection.fetch(sql, *args, timeout=STATEMENT_TIMEOUT_S)
+                return records
+
+        return await self.run(fetch)
 
     async def run(self, work: Callable[[Any], Awaitable[T]], *, repeatable: bool = True) -> T:
         """What `work` makes of a connection; it is one statement or one transaction, so a deadlock leaves nothing."""
