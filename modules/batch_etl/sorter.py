@@ -2,82 +2,32 @@
 
 Rows gather until they fill a run; a run is sorted, deduplicated and written to a temporary file. In the end all
 runs are read side by side, one range of keys after the other. The bounds of the ranges are taken from the runs
-themselves, and within a run a key is there once, so no skew of keys makes a range large. Input that fits into one
-run never touches the disk. Without a key rows come out in the order in which they went in.
+themselves, and within a run a key is there once, so no skew of keys makes a range large. Many runs are merged to
+one on the way, so that their number is bounded as well. Input that fits into one run never touches the disk. Without
+a key rows come out in the order in which they went in.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contracts.dataset import Duplicates
 from modules.batch_etl.cast import SEQ
+from modules.batch_etl.runs import Run
 
 if TYPE_CHECKING:
     import polars as pl
 
 RUN_BYTES = 72 << 20
-PART_ROWS = 128 << 10
-BLOCK_ROWS = 8 << 10
-
-
-class Run:
-    """Sorted rows in a file that has no name any more, so that it is gone when the process is."""
-
-    def __init__(
-        self, parts: Iterator[pl.DataFrame], key: Sequence[str], *, block_rows: int, scratch: str | None
-    ) -> None:
-        import polars as pl
-        import pyarrow as pa
-
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - `close` closes it
-        writer: Any = None
-        firsts = []
-        for part in parts:  # a part is a multiple of a block, so blocks and `firsts` agree
-            table = part.to_arrow().combine_chunks()
-            writer = writer or pa.ipc.new_file(self._file, table.schema)
-            writer.write_table(table, max_chunksize=block_rows)
-            firsts.append(part.select(key).gather_every(block_rows))
-        writer.close()
-        self.firsts: list[tuple[Any, ...]] = pl.concat(firsts).rows() if key else []
-        self._file.seek(0)
-        self._reader = pa.ipc.open_file(self._file)
-        self._next = 0
-        self._carried: pl.DataFrame | None = None
-        self._key = list(key)
-
-    def below(self, bound: tuple[Any, ...] | None) -> pl.DataFrame | None:
-        """The rows that were not taken yet and whose key is below `bound`; all that are left for None."""
-        import polars as pl
-
-        frames = [] if self._carried is None else [self._carried]
-        self._carried = None
-        while self._next < self._reader.num_record_batches and (bound is None or self.firsts[self._next] < bound):
-            frame = pl.from_arrow(self._reader.get_batch(self._next))
-            assert isinstance(frame, pl.DataFrame)
-            frames.append(frame)
-            self._next += 1
-        if not frames:
-            return None
-        have = pl.concat(frames)
-        if bound is None:
-            return have
-        taken = _count_below(have, self._key, bound)
-        self._carried = have.slice(taken) if taken < have.height else None
-        return have.head(taken) if taken else None
-
-    def batches(self) -> Iterator[pl.DataFrame]:
-        import polars as pl
-
-        for index in range(self._reader.num_record_batches):
-            frame = pl.from_arrow(self._reader.get_batch(index))
-            assert isinstance(frame, pl.DataFrame)
-            yield frame
-
-    def close(self) -> None:
-        self._file.close()
+"""Rows that are held before they are written, as Polars estimates their size."""
+PART_BYTES = 10 << 20
+"""What comes out at a time."""
+BLOCK_BYTES = 640 << 10
+"""What is read of a run at a time."""
+MAX_BLOCK_ROWS = 8 << 10
+FAN_IN = 32
+"""So many runs of one size are merged to one of the next."""
 
 
 class Sorter:
@@ -91,19 +41,23 @@ class Sorter:
         *,
         scratch: str | None = None,
         run_bytes: int = RUN_BYTES,
-        part_rows: int = PART_ROWS,
-        block_rows: int = BLOCK_ROWS,
+        part_bytes: int = PART_BYTES,
+        block_bytes: int = BLOCK_BYTES,
+        fan_in: int = FAN_IN,
     ) -> None:
         self.key = list(key)
         self.rows = 0
         self.duplicates = 0
-        self.runs: list[Run] = []
         self._scratch = scratch
         self._run_bytes = run_bytes
-        self._part_rows = part_rows
-        self._block_rows = block_rows
+        self._blocks_a_part = max(1, part_bytes // block_bytes)
+        self._block_bytes = block_bytes
+        self._fan_in = fan_in
+        self._levels: list[list[Run]] = [[]]
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
+        self._held_rows = 0
+        self._bytes = 0
         by = [duplicates.by] if duplicates.by is not None else []
         self._by = [*self.key, *(name for name in by if name not in self.key), SEQ]
         self._descending = [name in by and name not in self.key and duplicates.keep == "lowest" for name in self._by]
@@ -112,58 +66,95 @@ class Sorter:
     def add(self, frame: pl.DataFrame) -> None:
         if not frame.height:
             return
+        size = int(frame.estimated_size())
         self._held.append(frame)
-        self._held_bytes += int(frame.estimated_size())
+        self._held_bytes += size
+        self._held_rows += frame.height
+        self._bytes += size
         self.rows += frame.height
         if self._held_bytes >= self._run_bytes:
             self._spill()
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """The winners, in key order, in frames of a bounded size; to be asked for once."""
-        if not self.runs:
+        if not any(self._levels):
             if self._held:
-                yield from self._settled()
+                yield from self._settled(self._take(), self._block_rows())
             return
         if self._held:
             self._spill()
-        if not self.key:
-            for run in self.runs:
-                yield from run.batches()
-            return
-        # The first keys of all blocks, in order: every so many blocks of rows a range ends.
-        firsts = sorted(first for run in self.runs for first in run.firsts)
-        every = max(1, self._part_rows // self._block_rows)
-        for bound in [*dict.fromkeys(firsts[every::every]), None]:
-            taken = [part for run in self.runs if (part := run.below(bound)) is not None]
-            if taken:
-                self._held = taken
-                yield from self._settled()
+        runs = [run for level in reversed(self._levels) for run in level]
+        if self.key:
+            yield from self._merged(runs)
+        else:
+            for run in runs:
+                yield from run.blocks()
 
     def close(self) -> None:
-        for run in self.runs:
-            run.close()
+        for level in self._levels:
+            for run in level:
+                run.close()
+        self._levels = [[]]
         self._held.clear()
 
-    def _spill(self) -> None:
-        self.runs.append(Run(self._settled(), self.key, block_rows=self._block_rows, scratch=self._scratch))
+    @property
+    def runs(self) -> int:
+        """How many are on disk."""
+        return sum(map(len, self._levels))
 
-    def _settled(self) -> Iterator[pl.DataFrame]:
-        """The winners of what is held. Only their order is computed for the whole; the rows are gathered part by
+    def _take(self) -> list[pl.DataFrame]:
+        held, self._held = self._held, []
+        self._held_bytes = self._held_rows = 0
+        return held
+
+    def _block_rows(self) -> int:
+        """By the mean size of all rows that came so far."""
+        return max(1, min(MAX_BLOCK_ROWS, self._block_bytes * self.rows // max(1, self._bytes)))
+
+    def _spill(self) -> None:
+        block_rows = self._block_rows()
+        self._levels[0].append(self._run(self._settled(self._take(), block_rows), block_rows))
+        for at, level in enumerate(self._levels):
+            if len(level) < self._fan_in or not self.key:
+                break
+            merged = self._run(self._merged(level), block_rows)
+            for run in level:
+                run.close()
+            level.clear()
+            if at + 1 == len(self._levels):
+                self._levels.append([])
+            self._levels[at + 1].append(merged)
+
+    def _run(self, frames: Iterator[pl.DataFrame], block_rows: int) -> Run:
+        return Run(frames, self.key, block_rows=block_rows, scratch=self._scratch)
+
+    def _merged(self, runs: Sequence[Run]) -> Iterator[pl.DataFrame]:
+        """One range of keys after the other: after every so many blocks, by their first keys, a range ends."""
+        firsts = sorted(first for run in runs for first in run.firsts)
+        every = self._blocks_a_part
+        block_rows = self._block_rows()
+        for bound in [*dict.fromkeys(firsts[every::every]), None]:
+            taken = [part for run in runs if (part := run.below(bound)) is not None]
+            if taken:
+                yield from self._settled(taken, block_rows)
+
+    def _settled(self, frames: list[pl.DataFrame], block_rows: int) -> Iterator[pl.DataFrame]:
+        """The winners of these frames. Only their order is computed for the whole; the rows are gathered part by
         part, so that the peak is what is held and one part, not three times what is held."""
         import polars as pl
 
-        frame = pl.concat(self._held)
-        self._held = []
-        self._held_bytes = 0
+        frame = pl.concat(frames)
+        frames.clear()
+        part_rows = self._blocks_a_part * block_rows
         if not self.key:
-            for at in range(0, frame.height, self._part_rows):
-                yield frame.slice(at, self._part_rows)
+            for at in range(0, frame.height, part_rows):
+                yield frame.slice(at, part_rows)
             return
         places = frame.select(pl.arg_sort_by(self._by, descending=self._descending, nulls_last=False)).to_series()
         places = places.filter(self._wins(frame.select(self.key)[places]))
         self.duplicates += frame.height - places.len()
-        for at in range(0, places.len(), self._part_rows):
-            yield frame[places.slice(at, self._part_rows)]
+        for at in range(0, places.len(), part_rows):
+            yield frame[places.slice(at, part_rows)]
 
     def _wins(self, keys: pl.DataFrame) -> pl.Series:
         """In sorted rows: the first or the last of each key."""
@@ -173,16 +164,3 @@ class Sorter:
         edge = 0 if self._first_wins else keys.height - 1
         differs = [pl.col(name).ne_missing(pl.col(name).shift(step)) for name in self.key]
         return keys.select(pl.any_horizontal(*differs, pl.int_range(pl.len()) == edge)).to_series()
-
-
-def _count_below(frame: pl.DataFrame, key: Sequence[str], bound: tuple[Any, ...]) -> int:
-    """How many rows of a sorted frame have a key below `bound`."""
-    keys = frame.select(key)
-    low, high = 0, frame.height
-    while low < high:
-        middle = (low + high) // 2
-        if keys.row(middle) < bound:
-            low = middle + 1
-        else:
-            high = middle
-    return low
