@@ -18,7 +18,7 @@ from modules.batch_etl.rules import Reason, Rule, Rules
 if TYPE_CHECKING:
     import polars as pl
 
-SEQ = "__seq"
+SEQ = "#seq"
 """The place of a row in the whole input, beside the declared columns."""
 
 ODD_SHARE = 64
@@ -55,11 +55,11 @@ class Caster:
         )
         both = self._look_again(both)
         both = both.with_columns(self._checked(both))
-        where = both.get_column("__bad").arg_true()
+        where = both.get_column("#bad").arg_true()
         result = [pl.col(f"v:{name}").alias(name) for name in self.names]
         if not len(where):
             return Cast(both.select(*result, SEQ), [])
-        good = both.filter(~pl.col("__bad")).select(*result, SEQ)
+        good = both.filter(~pl.col("#bad")).select(*result, SEQ)
         rescued, rejected = self._judge(raw, seq, where.to_list())
         if rescued:
             again = pl.DataFrame(rescued, schema={**self.schema, SEQ: pl.Int64}, orient="row")
@@ -112,7 +112,7 @@ class Caster:
         return both
 
     def _checked(self, both: pl.DataFrame) -> list[pl.Expr]:
-        """Defaults filled in, and `__bad`: the rows that must be judged alone."""
+        """Defaults filled in, and `#bad`: the rows that must be judged alone."""
         import polars as pl
 
         bad: list[pl.Expr] = []
@@ -128,7 +128,7 @@ class Caster:
             bad += [
                 violated.fill_null(value=False) for violated in _violations(rule, value, both, self.schema[rule.name])
             ]
-        return [*filled, pl.any_horizontal(bad).alias("__bad")]
+        return [*filled, pl.any_horizontal(bad).alias("#bad")]
 
     def _judge(
         self, raw: pl.DataFrame, seq: pl.Series, where: Sequence[int]

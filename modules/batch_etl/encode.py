@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 SEND_ROWS = 32 << 10
+SEND_BYTES = 4 << 20
+"""A buffer has at most so many rows, and of wide rows about so many bytes."""
 _AS_TEXT = ("json", "uuid")
 """Sent as text: what checked their values left them as text."""
 _EMPTY = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
@@ -42,7 +44,7 @@ def _binary(frames: Iterator[pl.DataFrame], names: Sequence[str]) -> Iterator[by
         if encoder is None:
             encoder = ArrowToPostgresBinaryEncoder(table.schema)
             yield bytes(encoder.write_header())
-        for batch in table.to_batches(max_chunksize=SEND_ROWS):
+        for batch in table.to_batches(max_chunksize=_rows_at_once(frame)):
             yield bytes(encoder.write_batch(batch))
     yield _EMPTY if encoder is None else bytes(encoder.finish())
 
@@ -50,9 +52,14 @@ def _binary(frames: Iterator[pl.DataFrame], names: Sequence[str]) -> Iterator[by
 def _csv(frames: Iterator[pl.DataFrame], names: Sequence[str]) -> Iterator[bytes]:
     """Null is an empty value, an empty text is quoted."""
     for frame in frames:
-        for at in range(0, frame.height, SEND_ROWS):
+        some = _rows_at_once(frame)
+        for at in range(0, frame.height, some):
             out = io.BytesIO()
-            frame.slice(at, SEND_ROWS).select(names).write_csv(
+            frame.slice(at, some).select(names).write_csv(
                 out, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ"
             )
             yield out.getvalue()
+
+
+def _rows_at_once(frame: pl.DataFrame) -> int:
+    return max(1, min(SEND_ROWS, SEND_BYTES * frame.height // max(1, int(frame.estimated_size()))))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 32 << 10
+BATCH_BYTES = 8 << 20
+"""A batch has at most so many rows, and of wide rows about so many bytes."""
 BUFFER_BYTES = 1 << 20
 
 
@@ -52,7 +54,7 @@ class ParquetReader:
                 at = match_columns(self.dataset, self.path, "schema", file.schema_arrow.names)
                 wanted = sorted(at.values())
                 names = [file.schema_arrow.names[index] for index in wanted]
-                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names, use_threads=False):
+                for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata), columns=names, use_threads=False):
                     yield from self._batch(batch)
         except (pa.ArrowException, OSError) as error:
             place = f"after row {self.row - 1}" if self.row > 1 else "at its start"
@@ -88,6 +90,11 @@ class ParquetReader:
     def _text(self, frame: pl.DataFrame, index: int) -> bytes:
         row = frame.row(index, named=True)
         return msgspec.json.encode({column.source_name: row[column.name] for column in self.dataset.columns})
+
+
+def _rows_at_once(metadata: Any) -> int:
+    size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, size)))
 
 
 def _series(column: Column, array: Any, path: str, broken: dict[int, list[Reason]]) -> pl.Series:
