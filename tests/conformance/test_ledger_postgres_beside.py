@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.database.postgres import PostgresDb
-from adapters.ledger.postgres import leases, queue
+from adapters.ledger.postgres import leases, queue, session
 from adapters.ledger.postgres.literals import flags, numbers, texts
 from adapters.ledger.postgres.session import SET_UP
 from adapters.ledger.postgres.wakes import CHANNEL
-from contracts.errors import BadInput, LeaseLost, Permanent
+from contracts.errors import BadInput, LeaseLost, Permanent, Unavailable
 from contracts.job import JobState, Progress
 from contracts.outcome import Done, Retry
 from contracts.ports.database import Guard
@@ -114,6 +114,24 @@ async def test_a_value_that_only_the_server_refuses_is_its_own_jobs_affair(world
     with pytest.raises(BadInput, match="the checkpoint can't be kept"):
         async with db.transaction() as tx:
             await world.ledger.queue.checkpoint(claims[3], b"1e400000", tx=tx)
+
+
+async def test_a_run_that_left_a_transaction_hanging_holds_up_no_other(
+    db: PostgresDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "SET_UP", SET_UP.replace("'5s'", "'100ms'"))
+    async with postgres_world(db) as world:
+        await world.join()
+        await world.record("a", "b", "c")
+        claims = await world.claim()
+        ends = [Settlement(claim=claim, outcome=Done()) for claim in claims]
+        async with db.transaction() as hanging:
+            await world.ledger.queue.checkpoint(claims[1], b"1", tx=hanging)
+            with pytest.raises(Unavailable, match="lock timeout"):
+                await world.ledger.queue.settle(ends)
+            states = [(await world.row(id_)).state for id_ in ("a", "b", "c")]
+            assert states == [JobState.DONE, JobState.RUNNING, JobState.DONE]
+        assert await world.ledger.queue.settle(ends) == [True, True, True]
 
 
 async def test_many_large_ends_are_settled_in_parts(world: World) -> None:

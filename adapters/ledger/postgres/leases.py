@@ -85,7 +85,9 @@ class PostgresLeases:
             return await self._line.fetch_value(SQL["renew"], worker_id, lease_s) is not None
 
     async def _connect(self) -> None:
-        self._line = None
+        if self._line is not None:
+            self._line.raw.terminate()  # it failed: to part with it properly could take as long again
+            self._line = None
         await self._line_open.aclose()
         async with AsyncExitStack() as stack:
             self._line = await stack.enter_async_context(self._session.db.connect(name="millrace lease"))

@@ -24,7 +24,8 @@ TRIES = 4
 
 # Every statement here goes from a few ids, or from the head of an index, into the tables: nested loops over indexes are
 # right whatever the statistics say, and they go stale fast in a queue. Left alone, the planner reads the whole table
-# when it believes it to be small. One plan a statement then does for good, so none is made again.
+# when it believes it to be small. One plan a statement then does for good, so none is made again. A row is only ever
+# locked for a moment, unless by a transaction of its job that hangs.
 SET_UP = """
 set plan_cache_mode = force_generic_plan;
 set enable_seqscan = off;
@@ -32,6 +33,7 @@ set enable_bitmapscan = off;
 set enable_hashjoin = off;
 set enable_mergejoin = off;
 set jit = off;
+set lock_timeout = '5s';
 """
 FOR_PEOPLE = """
 set local plan_cache_mode = force_custom_plan;

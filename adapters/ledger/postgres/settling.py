@@ -11,7 +11,7 @@ from adapters.ledger.postgres.literals import flags, numbers, texts
 from adapters.ledger.postgres.session import Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL
-from contracts.errors import Permanent
+from contracts.errors import Permanent, Unavailable
 from contracts.job import Claim
 from contracts.ports.ledger import Settlement
 
@@ -21,6 +21,8 @@ BATCH_CHARACTERS = 16 * 1024 * 1024
 """What one statement carries at most: every end is a change of its own, so a sequence may be cut."""
 REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 """What the server says of a value that it can't keep."""
+LOCKED = asyncpg.LockNotAvailableError
+"""What it says of a row that a transaction holds, such as one that the run left hanging."""
 
 Identity = tuple[str, int]
 """Job and fence."""
@@ -42,8 +44,8 @@ class Settling:
         for batch in _batches(list(wanted.values())):
             try:
                 settled |= await self._settle([(settlement.claim, ending) for settlement, ending in batch])
-            except Permanent as error:
-                if not isinstance(error.__cause__, REFUSED):
+            except (Permanent, Unavailable) as error:
+                if not isinstance(error.__cause__, (*REFUSED, LOCKED)):
                     raise
                 settled |= await self._settle_apart(batch)
         answers = []
@@ -79,8 +81,10 @@ class Settling:
         return settled
 
     async def _settle_apart(self, batch: Sequence[tuple[Settlement, Ending]]) -> set[Identity]:
-        """One at a time, after the server refused them together: whose value it can't keep fails, and says why."""
+        """One at a time, after the server refused them together: whose value it can't keep fails, and says why. Raises
+        `Unavailable` at the end when the row of one was locked all the time."""
         settled: set[Identity] = set()
+        locked: Unavailable | None = None
         for settlement, ending in batch:
             try:
                 settled |= await self._settle([(settlement.claim, ending)])
@@ -89,6 +93,12 @@ class Settling:
                     raise
                 refused = unkept(settlement, f"what it left can't be kept: {error}")
                 settled |= await self._settle([(settlement.claim, refused)])
+            except Unavailable as error:
+                if not isinstance(error.__cause__, LOCKED):
+                    raise
+                locked = error
+        if locked is not None:
+            raise locked
         return settled
 
 
