@@ -15,7 +15,7 @@ import msgspec
 from contracts import metrics as metric
 from contracts import outcome
 from contracts.errors import Transient, Undecodable
-from contracts.module import Module, Route
+from contracts.module import Module, Route, StreamRoute
 from contracts.ports import Clock, Metrics
 from runtime import arguments
 from runtime.policy import retry as policy
@@ -44,6 +44,16 @@ class Mounted:
                 f"{self.route.address} takes {self.route.contract.__name__}: {self._why(body, error)}"
             ) from None
         return message
+
+    def key_of(self, body: bytes) -> str | None:
+        """The value of the field that orders a stream, as text; None where there is none, or it can't be read."""
+        if not isinstance(self.route, StreamRoute) or self.route.key is None:
+            return None
+        try:
+            value = getattr(self.decode(body), self.route.key)
+        except Undecodable:
+            return None
+        return None if value is None else str(value)
 
     def call(self, message: Any, scope: Scope) -> Awaitable[Any]:
         """The handler with all that it asks for."""

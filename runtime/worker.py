@@ -12,6 +12,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from contracts import metrics as metric
 from contracts.errors import Faults
 from contracts.message import Envelope
@@ -252,6 +254,9 @@ class Worker:
         """Publish; returns once the bus has it for good: a durable bus has confirmed, or the ledger has recorded
         the command. Raises `BadInput`, `NotFound`, `Unavailable`; `TimeoutError` when neither came in time."""
         mounted = self.mounted.get(envelope.address)
+        if mounted and envelope.key is None:
+            # The bus orders by the message's key: without it, messages of one key would be spread over partitions.
+            envelope = msgspec.structs.replace(envelope, key=mounted.key_of(envelope.body))
         waits = mounted and isinstance(mounted.route, JobRoute) and not self.adapters.bus.capabilities.durable
         if not waits:
             await self.adapters.bus.publish(envelope)

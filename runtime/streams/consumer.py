@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from contracts import metrics as metric
-from contracts.errors import Undecodable
 from contracts.message import Delivery
 from contracts.module import StreamRoute
 from contracts.ports import Assignment
@@ -114,13 +113,7 @@ class StreamConsumer:
 
     def _lane_of(self, delivery: Delivery) -> str | None:
         envelope = delivery.envelope
-        if self.route.key is None:
-            return envelope.key
-        try:
-            value = getattr(self.mounted.decode(envelope.body), self.route.key)
-        except Undecodable:
-            return None
-        return None if value is None else str(value)
+        return envelope.key if self.route.key is None else self.mounted.key_of(envelope.body)
 
     def _pump(self) -> None:
         while not self._stopping and (taken := self._lanes.take()):

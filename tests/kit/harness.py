@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.bus.memory.bus import MemoryBus
+from adapters.bus.memory.log import MemoryLog
 from adapters.clock.manual import ManualClock
 from adapters.clock.system import SystemClock
 from adapters.database.postgres import PostgresDb
@@ -41,7 +42,7 @@ from adapters.metrics.memory import MemoryMetrics
 from contracts.job import JobRow, JobState
 from contracts.message import Envelope
 from contracts.module import Module
-from contracts.ports import Bus, Cache, Catalog, Clock, Db, Files, Ledger, Log, Metrics
+from contracts.ports import Bus, Cache, Catalog, Clock, Db, Files, Ledger, Log
 from contracts.ports.ledger import DeadLetter
 from runtime import commands, settings
 from runtime.supervisor import DrainReport
@@ -67,8 +68,8 @@ class JobFailed(AssertionError):
 class HarnessBus(MemoryBus):
     """Remembers everything that is published on it."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: Clock, log: MemoryLog | None = None) -> None:
+        super().__init__(clock, log)
         self.published: list[Envelope] = []
 
     async def publish(self, envelope: Envelope) -> None:
@@ -93,7 +94,7 @@ class HarnessAdapters(Adapters):
         return self._harness_clock
 
     @cached_property
-    def metrics(self) -> Metrics:
+    def metrics(self) -> MemoryMetrics:
         return MemoryMetrics()
 
     @cached_property
@@ -129,7 +130,7 @@ class Running:
         self.clock = adapters.clock
         self.ledger = adapters.ledger
         self.bus = adapters.bus
-        self.metrics = adapters.metrics
+        self.metrics: MemoryMetrics = adapters.metrics
         self._adapters = adapters
         self._report: DrainReport | None = None
 
@@ -174,7 +175,7 @@ class Running:
         for message in messages:
             body = message if isinstance(message, bytes) else msgspec.json.encode(message)
             envelope = Envelope(id=self.clock.new_id(), address=address, body=body, published_at=self.clock.now())
-            await self.bus.publish(msgspec.structs.replace(envelope, **options))
+            await self.worker.submit(msgspec.structs.replace(envelope, **options))
 
     async def settled(self) -> None:
         """Returns when every message that was published for these modules is done with for good: handled and committed,
