@@ -21,9 +21,18 @@ from contracts.module import Module, Retry
 from contracts.ports import Db, Ledger
 from runtime import commands, process, settings
 from runtime.wiring import Adapters
-from runtime.worker import Worker, run_until_stopped
+from runtime.worker import Worker
+from tests.kit.waiting import until
 
-POINTS = ("record:before", "record:after", "claim:after", "commit:before", "commit:after", "settle:before", "settle:after")
+POINTS = (
+    "record:before",
+    "record:after",
+    "claim:after",
+    "commit:before",
+    "commit:after",
+    "settle:before",
+    "settle:after",
+)
 """Where it can die; `commit` is the second step's, so that a checkpoint is there."""
 
 module = Module("steps", kind="job", summary="Adds one row for each step, exactly once.")
@@ -104,29 +113,23 @@ class DoomedAdapters(Adapters):
 
 
 async def main(arguments: argparse.Namespace) -> int:
-    """Publish `--jobs` commands, then work until all have ended or SIGTERM comes."""
+    """Publish `--jobs` commands and work until all jobs of the ledger have ended, here or elsewhere."""
     settings = chosen(arguments.url, Path(arguments.directory))
     worker = Worker(settings, [module], adapters=DoomedAdapters(settings))
     process.listen_for_signals(worker)
-    publishing = worker.tasks.start(_publish(worker, arguments), name="publish")
-    report = await run_until_stopped(worker)
-    await publishing
-    return process.exit_code(worker, report)
-
-
-async def _publish(worker: Worker, arguments: argparse.Namespace) -> None:
-    while worker.ready_at is None:
-        await asyncio.sleep(0.01)  # noqa: TID251 - the worker's own start is what is waited for
+    await worker.start()
     for number in range(arguments.jobs):
         envelope = commands.envelope(
             "run.steps", RunSteps(steps=arguments.steps), contract=RunSteps, clock=worker.clock, id=f"job-{number}"
         )
         await worker.submit(envelope)
         print(f"accepted {envelope.id}", flush=True)
-    while any(not state.final for _, state in await worker.adapters.ledger.desk.counts()):
-        await asyncio.sleep(0.05)  # noqa: TID251 - until all that was accepted has ended, here or elsewhere
-    if not arguments.stay:
-        worker.supervisor.stop("all jobs have ended")
+
+    async def all_ended() -> bool:
+        return all(state.final for _, state in await worker.adapters.ledger.desk.counts())
+
+    await until(all_ended, timeout_s=25)
+    return process.exit_code(worker, await worker.stop())
 
 
 if __name__ == "__main__":
@@ -136,7 +139,6 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--die-at", choices=POINTS)
-    parser.add_argument("--stay", action="store_true")
     given = parser.parse_args()
     _die_at = given.die_at or ""
     raise SystemExit(asyncio.run(main(given)))
