@@ -32,7 +32,7 @@ async def once(url: str) -> None:
         (datasets / "orders.yaml").write_text(orders_csv.DATASET, encoding="utf-8")
         environ = {**os.environ, "DB_POSTGRES_URL": url, "FS_LOCAL_ROOT": directory}
         prompt_at = time.time()  # noqa: TID251 - compared with the server's clock, on this machine the same
-        command = [Path(sys.executable).with_name("millrace"), "run", "batch_etl", "orders", "--output", "json"]
+        command = [str(Path(sys.executable).with_name("millrace")), "run", "batch_etl", "orders", "--output", "json"]
         await anyio.run_process(command, cwd=directory, env=environ, check=True)
     connection = await asyncpg.connect(url)
     started_at = await connection.fetchval("select extract(epoch from max(started_at)) from millrace.jobs")
