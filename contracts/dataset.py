@@ -195,6 +195,8 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ]
         found += self._mode_faults(names)
         found += source_faults(self.source, "source")
+        if self.table.startswith("millrace."):
+            found.append(("table", "the schema millrace is the runtime's own: take another one"))
         if isinstance(self.format, CsvFormat):
             found += _csv_faults(self.format)
         elif isinstance(self.format, JsonlFormat):

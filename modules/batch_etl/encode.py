@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from contracts.dataset import Column
 from contracts.ports.database import CopyFormat
@@ -51,14 +51,26 @@ def _binary(frames: Iterator[pl.DataFrame], names: Sequence[str]) -> Iterator[by
 
 def _csv(frames: Iterator[pl.DataFrame], names: Sequence[str]) -> Iterator[bytes]:
     """Null is an empty value, an empty text is quoted."""
+    style: Literal["necessary", "never"] = "necessary"
     for frame in frames:
         some = _rows_at_once(frame)
-        for at in range(0, frame.height, some):
+        chosen = frame.select(names)
+        if len(names) == 1 and str(chosen.dtypes[0]) == "String":
+            # A lone \\. would end the data for servers before 18: a single column of text is always quoted.
+            chosen, style = _quoted(chosen), "never"
+        for at in range(0, chosen.height, some):
             out = io.BytesIO()
-            frame.slice(at, some).select(names).write_csv(
-                out, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ"
+            chosen.slice(at, some).write_csv(
+                out, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ", quote_style=style
             )
             yield out.getvalue()
+
+
+def _quoted(texts: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    inner = pl.col(texts.columns[0]).str.replace_all('"', '""', literal=True)
+    return texts.select(pl.concat_str(pl.lit('"'), inner, pl.lit('"')))
 
 
 def _rows_at_once(frame: pl.DataFrame) -> int:

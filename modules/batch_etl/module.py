@@ -18,7 +18,7 @@ from contracts.batch_etl import (
     RunBatchEtl,
     ShowQuarantined,
 )
-from contracts.errors import Faults, NotFound
+from contracts.errors import Faults, MillraceError, NotFound
 from contracts.job import Job
 from contracts.module import Module, Retry
 from contracts.ports import Catalog, Db, Files, Log, Metrics
@@ -48,6 +48,18 @@ async def run(
 
     dataset = catalog.dataset(cmd.dataset)
     return await Load(cmd, dataset, job=job, db=db, files=files, log=log, metrics=metrics).run()
+
+
+@module.on_startup
+async def forget_expired(db: Db, log: Log) -> None:
+    """Rejected rows don't outlive their retention where nothing is loaded any more. A worker starts without it, too."""
+    from modules.batch_etl.record import prune
+
+    try:
+        if forgotten := await prune(db):
+            log.info("rejected rows forgotten", rows=forgotten)
+    except MillraceError as error:
+        log.warn("rejected rows whose time is over are still there", why=str(error))
 
 
 @module.tool("datasets list", ListDatasets)

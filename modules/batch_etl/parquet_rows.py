@@ -54,7 +54,9 @@ class ParquetReader:
                 at = match_columns(self.dataset, self.path, "schema", file.schema_arrow.names)
                 wanted = sorted(at.values())
                 names = [file.schema_arrow.names[index] for index in wanted]
-                for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata), columns=names, use_threads=False):
+                for batch in file.iter_batches(
+                    batch_size=_rows_at_once(file.metadata), columns=names, use_threads=False
+                ):
                     yield from self._batch(batch)
         except (pa.ArrowException, OSError) as error:
             place = f"after row {self.row - 1}" if self.row > 1 else "at its start"
@@ -94,7 +96,8 @@ class ParquetReader:
 
 def _rows_at_once(metadata: Any) -> int:
     size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    return max(1, min(BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, size)))
+    rows: int = BATCH_BYTES * metadata.num_rows // max(1, size)
+    return max(1, min(BATCH_ROWS, rows))
 
 
 def _series(column: Column, array: Any, path: str, broken: dict[int, list[Reason]]) -> pl.Series:

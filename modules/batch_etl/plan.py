@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import date as Day
 from datetime import timedelta
 
@@ -34,11 +34,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return sum(file.size_bytes for file in self.files)
 
 
-async def plan(dataset: Dataset, cmd: RunBatchEtl, files: Files) -> list[Part]:
-    """The parts in order of day; raises `BadInput` with every fault of the command and every file that is missing."""
+async def plan(dataset: Dataset, cmd: RunBatchEtl, files: Files, *, done: Container[str] = frozenset()) -> list[Part]:
+    """The parts in order of day, but for those that are `done`, whose files may be gone; raises `BadInput` with
+    every fault of the command and every file that is missing."""
     source = cmd.source or dataset.source
     parts, missing = [], []
     for day in days(dataset, cmd):
+        if (day.isoformat() if day else "") in done:
+            continue
         pattern = filled(source, day)
         found = await find(files, pattern)
         if not found:

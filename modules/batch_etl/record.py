@@ -204,5 +204,8 @@ async def quarantine(
 
 
 async def prune(db: Queries) -> int:
-    """Forget rejected rows whose time is over, some at once; returns how many."""
-    return await db.execute(_PRUNE, PRUNED_AT_ONCE)
+    """Forget rejected rows whose time is over; returns how many."""
+    forgotten = 0
+    while (some := await db.execute(_PRUNE, PRUNED_AT_ONCE)) == PRUNED_AT_ONCE:
+        forgotten += some
+    return forgotten + some

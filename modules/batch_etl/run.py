@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
+from anyio import to_thread
 
 from contracts.batch_etl import BatchEtlReport, FileReport, RunBatchEtl
 from contracts.dataset import Dataset
@@ -33,6 +34,12 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     report: BatchEtlReport | None = None
 
 
+def _import_polars() -> None:
+    """It takes a fifth of a second, for which the event loop shall not stand still."""
+    import polars  # noqa: F401
+    import pyarrow  # noqa: F401
+
+
 class _Undo(Exception):
     """Ends the transaction of a dry run."""
 
@@ -57,16 +64,13 @@ class Load:
 
     async def run(self) -> BatchEtlReport:
         """Every part that was not done before. What a killed run had committed is in the checkpoint."""
-        parts = await plan(self.dataset, self.cmd, self.files)
-        self.total_bytes = sum(part.size_bytes for part in parts)
         saved = self.job.saved(Checkpoint) or Checkpoint()
+        parts = await plan(self.dataset, self.cmd, self.files, done=frozenset(saved.done))
+        self.total_bytes = sum(part.size_bytes for part in parts)
         report = saved.report or BatchEtlReport(
             dataset=self.dataset.name, table=self.dataset.table, dry_run=self.cmd.dry_run
         )
         for part in parts:
-            if part.name in saved.done:
-                self.bytes_before += part.size_bytes
-                continue
             if self.job.stopping:
                 await self.job.checkpoint(saved)
             report = await self._part(part, saved, report)
@@ -85,6 +89,7 @@ class Load:
             self.log.info("unchanged", part=part.name, files=len(skipped))
             report = _with_skipped(report, skipped, seconds=time.perf_counter() - began)
             return await self._kept(saved, part, report)
+        await to_thread.run_sync(_import_polars)
         intake = Intake(self.dataset, rules, max_rejected=self.cmd.max_rejected)
         try:
             try:

@@ -19,7 +19,7 @@ from modules.batch_etl.runs import Run
 if TYPE_CHECKING:
     import polars as pl
 
-RUN_BYTES = 72 << 20
+RUN_BYTES = 48 << 20
 """Rows that are held before they are written, as Polars estimates their size."""
 PART_BYTES = 10 << 20
 """What comes out at a time."""
