@@ -1,4 +1,5 @@
-"""kill -9 at every step of a job's way: what was accepted is done exactly once, by the next worker at the latest."""
+"""kill -9 and SIGTERM at every step of a job's way: what was accepted is done exactly once, at the latest by the next
+worker."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import anyio
 import pytest
 
 from adapters.database.postgres import PostgresDb
+from runtime import exits
 from tests.kit.doomed_worker import POINTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(60)]
@@ -32,6 +34,24 @@ async def test_a_worker_that_dies_at(point: str, db: PostgresDb, database_url: s
     # What the dead worker had accepted is sent again by a client that never got its answer: a no-op by id.
     second = await work(database_url, tmp_path)
     assert second.returncode == 0, second.stderr
+    await everything_is_there_once(db)
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_worker_that_is_asked_to_stop_at(point: str, db: PostgresDb, database_url: str, tmp_path: Path) -> None:
+    """SIGTERM in the place of SIGKILL: it drains, says what became of what ran, and the next one does the rest."""
+    await db.execute("create table steps (job text not null, step int not null)")
+    stopped = await work(database_url, tmp_path, "--die-at", point, "--signal", "SIGTERM")
+    assert stopped.returncode in (exits.DONE, exits.CUT), stopped.stderr
+    assert b'"drain report"' in stopped.stderr.splitlines()[-1]
+    running = await db.fetch("select id from millrace.jobs where state = 'running'")
+    assert running == [], "what was in flight was not handed back"
+    second = await work(database_url, tmp_path)
+    assert second.returncode == exits.DONE, second.stderr
+    await everything_is_there_once(db)
+
+
+async def everything_is_there_once(db: PostgresDb) -> None:
     unfinished = await db.fetch("select id, state, error from millrace.jobs where state <> 'done'")
     assert unfinished == []
     rows = await db.fetch(

@@ -1,4 +1,4 @@
-"""A worker that kills itself at a named step: `python -m tests.kit.doomed_worker --die-at settle:before …`.
+"""A worker that sends itself a signal at a named step: `python -m tests.kit.doomed_worker --die-at settle:before …`.
 
 It is the worker that ships, with its ledger and database wrapped: nothing in production knows of this. Its module has
 one job, `run.steps`, which adds one row for each step and saves its checkpoint in the same transaction; a step done
@@ -58,12 +58,15 @@ async def run(cmd: RunSteps, job: Job, db: Db) -> int:
 
 
 _die_at = ""
+_signal = signal.SIGKILL
 
 
 async def die(point: str) -> None:
-    """SIGKILL when this is the chosen point: nothing is cleaned up, nothing is said."""
+    """The signal, once, when this is the chosen point. After SIGKILL nothing is cleaned up and nothing is said."""
+    global _die_at
     if point == _die_at:
-        os.kill(os.getpid(), signal.SIGKILL)
+        _die_at = ""
+        os.kill(os.getpid(), _signal)
 
 
 class Deadly:
@@ -113,12 +116,15 @@ class DoomedAdapters(Adapters):
 
 
 async def main(arguments: argparse.Namespace) -> int:
-    """Publish `--jobs` commands and work until all jobs of the ledger have ended, here or elsewhere."""
+    """Publish `--jobs` commands and work until all jobs of the ledger have ended, or SIGTERM came."""
     settings = chosen(arguments.url, Path(arguments.directory))
     worker = Worker(settings, [module], adapters=DoomedAdapters(settings))
     process.listen_for_signals(worker)
     await worker.start()
+    stopping = worker.supervisor.stopping
     for number in range(arguments.jobs):
+        if stopping.is_set():
+            break
         envelope = commands.envelope(
             "run.steps", RunSteps(steps=arguments.steps), contract=RunSteps, clock=worker.clock, id=f"job-{number}"
         )
@@ -126,7 +132,7 @@ async def main(arguments: argparse.Namespace) -> int:
         print(f"accepted {envelope.id}", flush=True)
 
     async def all_ended() -> bool:
-        return all(state.final for _, state in await worker.adapters.ledger.desk.counts())
+        return stopping.is_set() or all(state.final for _, state in await worker.adapters.ledger.desk.counts())
 
     await until(all_ended, timeout_s=25)
     return process.exit_code(worker, await worker.stop())
@@ -139,6 +145,7 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--die-at", choices=POINTS)
+    parser.add_argument("--signal", choices=("SIGKILL", "SIGTERM"), default="SIGKILL")
     given = parser.parse_args()
-    _die_at = given.die_at or ""
+    _die_at, _signal = given.die_at or "", signal.Signals[given.signal]
     raise SystemExit(asyncio.run(main(given)))
