@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 import zoneinfo
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -85,8 +86,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 found.append((setting, f"is for text columns, this one is {self.type}"))
         if self.choices and self.type in ("json", "bool"):
             found.append(("choices", f"a {self.type} column takes none"))
-        if self.format is not None and self.type not in ("date", "timestamp"):
-            found.append(("format", f"is for dates and timestamps, this column is {self.type}"))
+        found += _form_faults(self)
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)
@@ -242,6 +242,21 @@ def source_faults(source: str, path: str) -> list[Fault]:
     if re.search(r"[{}]", PLACEHOLDER.sub("", source)):
         found.append((path, f"{source!r} has a brace without its other half"))
     return found
+
+
+def _form_faults(column: Column) -> list[Fault]:
+    if (form := column.format) is None:
+        return []
+    if column.type not in ("date", "timestamp"):
+        return [("format", f"is for dates and timestamps, this column is {column.type}")]
+    try:
+        text = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(form)
+        day = datetime.strptime(text, form)  # noqa: DTZ007 - only its day matters
+    except ValueError as error:
+        return [("format", f"{form!r} is not a strptime form: {error}")]
+    if (day.year, day.month, day.day) != (2001, 2, 3):
+        return [("format", f"{form!r} does not tell a whole day: it needs year, month and day")]
+    return []
 
 
 def _csv_faults(form: CsvFormat) -> list[Fault]:

@@ -8,11 +8,12 @@ replace   what belongs to the day goes, COPY of the new
 
 from __future__ import annotations
 
+import re
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 
 from contracts.dataset import Dataset
-from contracts.errors import BadInput
+from contracts.errors import BadInput, Permanent
 from contracts.ports.database import Tx
 from modules.batch_etl import sql, table
 from modules.batch_etl.ahead import Ahead
@@ -191,10 +192,11 @@ def _constraint(target: str, key: Unique) -> str:
     return f"alter table {target} add constraint {sql.name(key.constraint_name)} {key.definition}"
 
 
-def explain(error: BadInput, dataset: Dataset, day: date | None) -> BadInput:
+def explain(error: Permanent, dataset: Dataset, day: date | None) -> Permanent:
     """What the database refused, in the dataset's words. Its detail shows values, so not where those are personal."""
-    faults = error.faults
+    faults = error.faults if isinstance(error, BadInput) else [str(error)]
     if any(column.personal for column in dataset.columns):
-        faults = [fault.split("; detail:")[0].split("; context:")[0] for fault in faults]
+        faults = [re.split("; (?:detail|context): ", fault)[0] for fault in faults]
     of = f" for {day}" if day else ""
-    return BadInput([f"dataset {dataset.name}{of}: {dataset.table} refused the rows: {fault}" for fault in faults])
+    told = [f"dataset {dataset.name}{of}: {dataset.table} refused the rows: {fault}" for fault in faults]
+    return BadInput(told) if isinstance(error, BadInput) else Permanent("\n".join(told))

@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from contracts.batch_etl import BatchEtlReport, FileReport, RunBatchEtl
 from contracts.dataset import Dataset
-from contracts.errors import BadInput, Transient
+from contracts.errors import BadInput, Permanent, Transient
 from contracts.job import Job, Progress
 from contracts.ports import Db, Files, Log, Metrics
 from contracts.ports.database import Tx
@@ -141,8 +141,8 @@ class Load:
                 report = await self._kept(saved, part, report, tx=tx)
         except _Undo:
             pass
-        except BadInput as error:
-            raise explain(error, self.dataset, part.day) from error
+        except Permanent as error:
+            raise explain(error, self.dataset, part.day) from None
         self.rows_before += intake.read
         self.bytes_before += part.size_bytes
         for outcome in ("loaded", "updated", "unchanged", "duplicate", "rejected"):

@@ -16,6 +16,7 @@ from contracts.batch_etl import RunBatchEtl
 from contracts.dataset import Dataset
 from contracts.errors import BadInput, LeaseLost
 from contracts.ports.database import Guard
+from modules.batch_etl.module import forget_expired
 from modules.batch_etl.plan import days, filled
 from tests.modules.batch_etl_kit import Etl, TestJob, adds_up, declared
 
@@ -209,6 +210,51 @@ async def test_days_are_loaded_one_by_one_and_resumed(etl: Etl) -> None:
     assert (report.read, report.loaded, report.updated, report.files_read) == (8, 5, 3, 4)
     assert adds_up(report)
     assert [row[0] for row in await table(etl)] == [1, 2, 3, 4, 100]
+
+
+async def test_a_resumed_range_does_not_need_the_files_of_days_that_are_done(etl: Etl) -> None:
+    dataset = things(source="{date}.csv")
+    for day in (1, 2):
+        etl.put(f"2025-01-0{day}.csv", lines((day, f"2025-01-0{day}", day)))
+    days_asked: dict[str, Any] = {"from_date": date(2025, 1, 1), "to_date": date(2025, 1, 2)}
+    first = TestJob(etl.db, "job-8")
+    first.stop_at_bytes = 32
+    with pytest.raises(asyncio.CancelledError):
+        await etl.run(dataset, job=first, **days_asked)
+    (etl.root / "2025-01-01.csv").unlink()
+    report = await etl.run(dataset, job=TestJob(etl.db, "job-8"), **days_asked)
+    assert (report.read, report.loaded) == (2, 2)
+
+
+async def test_rejected_rows_are_forgotten_in_time(etl: Etl) -> None:
+    etl.put("things.csv", lines(("x", "2025-01-01", 1), ("y", "2025-01-01", 1)))
+    await etl.run(things(quarantine_days=2))
+    assert await etl.rows("select distinct expires_at - rejected_at = '2 days'::interval from millrace.quarantine") == [
+        (True,)
+    ]
+    await etl.db.execute("update millrace.quarantine set expires_at = now() where line = 2")
+    await forget_expired(etl.db, etl.log)
+    assert await etl.rows("select line from millrace.quarantine") == [(3,)]
+    await etl.db.execute("drop table millrace.quarantine")
+    await forget_expired(etl.db, etl.log)
+    assert etl.log.lines[-1][0] == "rejected rows whose time is over are still there"
+
+
+async def test_a_column_may_be_absent_or_missing(etl: Etl) -> None:
+    columns: list[dict[str, Any]] = [
+        {"name": "id", "type": "int"},
+        {"name": "kind", "optional": True, "default": "usual"},
+        {"name": "note", "optional": True},
+    ]
+    dataset = declared(columns, name="things", table="things", source="*.csv", key=["id"])
+    etl.put("a.csv", "id\n1\n")
+    etl.put("b.csv", "kind,id\nodd,2\n,3\n")
+    await etl.run(dataset)
+    assert await etl.rows("select id, kind, note from things order by 1") == [
+        (1, "usual", None),
+        (2, "odd", None),
+        (3, "usual", None),
+    ]
 
 
 async def test_a_lost_lease_changes_nothing(etl: Etl) -> None:
