@@ -17,12 +17,13 @@ LONGEST_WAIT_S = 366 * 24 * 3600.0
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """`state` is where the job goes (to `cancelled` instead of `queued` when its cancellation was asked for).
 
-    With `error` None the row keeps the error and the traceback that it has.
+    With `after_s` None a job that goes back keeps its place in the line; with `error` None the row keeps the error and
+    the traceback that it has.
     """
 
     state: JobState
     counts: bool = True
-    after_s: float = 0.0
+    after_s: float | None = None
     error: str | None = None
     traceback: str | None = None
     result: str | None = None
@@ -59,7 +60,8 @@ def ending_of(settlement: Settlement) -> Ending:
         case outcome.Cancelled(reason=reason):
             return Ending(state=JobState.CANCELLED, error=storable.cut(reason) if reason else None, progress=progress)
         case outcome.Release(after_s=after_s):
-            return Ending(state=JobState.QUEUED, counts=False, after_s=_wait_s(after_s), progress=progress)
+            wait_s = _wait_s(after_s)
+            return Ending(state=JobState.QUEUED, counts=False, after_s=wait_s or None, progress=progress)
 
 
 def unkept(settlement: Settlement, why: str) -> Ending:

@@ -138,7 +138,8 @@ class Queue(Protocol):
 
         Done → done with its result, its checkpoint dropped. Retry → queued again at now + after_s, the attempt used
         up if it counts. Dead → failed. Cancelled → cancelled. Release → queued again, no attempt used up, after
-        after_s. A job whose cancellation was asked for is cancelled instead of being queued again.
+        after_s, or in its old place when that is 0. A job whose cancellation was asked for is cancelled instead of
+        being queued again.
         """
         ...
 

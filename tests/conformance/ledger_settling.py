@@ -61,6 +61,20 @@ async def a_release_costs_nothing(world: World) -> None:
     assert await world.claim() == []
 
 
+async def what_is_released_keeps_its_place(world: World) -> None:
+    """What a drain hands back is first again; what failed goes behind those that wait."""
+    await world.started("a")
+    await world.record("b", "c")
+    [b] = await world.claim(slots=1)
+    await world.record("d", "e")
+    await world.settle(b, Release(reason="drain"))
+    await world.settle((await world.claim(slots=1))[0], Release(reason="drain", after_s=0.0))
+    assert ids(await world.claim(slots=1)) == ["b"]
+    [c] = await world.claim(slots=1)
+    await world.settle(c, Retry(after_s=0))
+    assert ids(await world.claim()) == ["d", "e", "c"]
+
+
 async def the_dead_fail_and_the_cancelled_end(world: World) -> None:
     await world.join()
     await world.record("a", "b", "c")
@@ -252,6 +266,7 @@ PROMISES = [
     done_keeps_its_result,
     a_retry_waits_and_counts,
     a_release_costs_nothing,
+    what_is_released_keeps_its_place,
     the_dead_fail_and_the_cancelled_end,
     many_ends_in_one_call,
     a_lost_fence_changes_nothing,

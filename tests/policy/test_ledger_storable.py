@@ -168,7 +168,8 @@ def test_every_run_has_an_ending(said: outcome.Outcome, result: bytes | None, pr
         outcome.Release: (JobState.QUEUED,),
     }
     assert ending.state in expected[type(said)]
-    assert 0 <= ending.after_s <= LONGEST_WAIT_S
+    assert ending.after_s is None or (0 <= ending.after_s <= LONGEST_WAIT_S and ending.state is JobState.QUEUED)
+    assert (ending.after_s is not None) >= isinstance(said, outcome.Retry)
     assert ending.counts == (not isinstance(said, outcome.Release) and getattr(said, "counts", True))
     for text in (ending.error, ending.traceback, ending.progress):
         assert text is None or fits(text, keep=storable.TEXT_BYTES)

@@ -161,11 +161,11 @@ class MemoryQueue:
             known = self._books.jobs.get(claim.id)
             ended_so = known is not None and known.fence == claim.fence and known.state is ending.state
             return ended_so and ending.state is not JobState.QUEUED
-        now = self._books.now()
+        now = self._books.tick()
         job.end(ending.state, now)
         job.attempt += ending.counts
         job.progress = _progress(ending.progress) or job.progress
-        if ending.state is JobState.QUEUED:
+        if ending.after_s is not None:
             job.not_before = now + timedelta(seconds=ending.after_s)
         if ending.error is not None:
             job.error, job.traceback = ending.error or None, ending.traceback or None

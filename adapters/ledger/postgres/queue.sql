@@ -186,8 +186,8 @@ from claimed
 order by rank, id
 
 -- name: settle
--- The ends of runs by arrays: $3 is the state that each asks for, $4 the wait before the next run, $5 whether the
--- attempt is used up, $6 to $9 what is kept of it.
+-- The ends of runs by arrays: $3 is the state that each asks for, $4 the wait before the next run (null: none, and the
+-- job keeps its place), $5 whether the attempt is used up, $6 to $9 what is kept of it.
 with ended as (
     select s.*
     from unnest(
@@ -201,11 +201,10 @@ settled as (
         state = case when s.state = 'queued' and j.cancel_requested_at is not null then 'cancelled' else s.state end,
         worker_id = case when s.state = 'queued' and j.cancel_requested_at is null then null else j.worker_id end,
         attempt = j.attempt + coalesce(s.counts, false)::int,
-        not_before = case when s.state = 'queued' then now() + make_interval(secs => s.after_s) else j.not_before end,
+        not_before = coalesce(now() + make_interval(secs => s.after_s), j.not_before),
         rank = case
-            when s.state = 'queued' then
-                greatest(j.recorded_at, now() + make_interval(secs => s.after_s)) - j.priority * interval '60 seconds'
-            else j.rank
+            when s.after_s is null then j.rank
+            else greatest(j.recorded_at, now() + make_interval(secs => s.after_s)) - j.priority * interval '60 seconds'
         end,
         finished_at = case when s.state <> 'queued' or j.cancel_requested_at is not null then now() end,
         error = case when s.state = 'done' then null else nullif(coalesce(s.error, j.error), '') end,
