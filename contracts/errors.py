@@ -5,11 +5,11 @@
     │   └── Unavailable      a dependency is down: its breaker opens, no attempt is used up
     ├── Permanent            the same input can never succeed: it is buried at once
     │   ├── Undecodable      the bytes are not what the route's contract says
-    │   └── BadInput         the input was understood and is wrong; carries every fault found
-    ├── LeaseLost            another worker owns this work now: roll back, write nothing more
-    ├── Conflict             an instruction does not fit the present state (say, retrying a running job)
-    ├── NotFound             nothing has this name or id
-    └── Faults               settings, arguments or declarations are wrong; carries every fault found
+    │   ├── BadInput         the input was understood and is wrong; carries every fault found
+    │   ├── Conflict         an instruction does not fit the present state (say, retrying a running job)
+    │   ├── NotFound         nothing has this name or id
+    │   └── Faults           settings, arguments or declarations are wrong; carries every fault found
+    └── LeaseLost            another worker owns this work now: roll back, write nothing more
 
 An error that a handler raises and that is not in this tree counts as transient: it is retried and, when the
 attempts are used up, buried with its traceback.
@@ -56,15 +56,15 @@ class LeaseLost(MillraceError):
     """Another worker owns this work now: its transaction was rolled back."""
 
 
-class Conflict(MillraceError):
+class Conflict(Permanent):
     """The instruction does not fit the present state."""
 
 
-class NotFound(MillraceError):
+class NotFound(Permanent):
     """Nothing has this name or id."""
 
 
-class Faults(MillraceError):
+class Faults(Permanent):
     """Settings, arguments or declarations are wrong; `faults` has them all, nothing was started."""
 
     def __init__(self, subject: str, faults: Sequence[str]) -> None:

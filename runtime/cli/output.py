@@ -22,6 +22,10 @@ _WIDE = 240
 """Columns where there is no terminal to fit into: a table in a file is cut by nobody."""
 
 
+MANY_COLUMNS = 8
+"""Above this a table looks for columns that it can leave out."""
+
+
 class Output:
     """Rich is imported with the first thing that it has to print."""
 
@@ -109,6 +113,13 @@ class Output:
 
         names = dict.fromkeys(name for row in rows for name in row)
         shown = columns or [name for name in names if any(row.get(name) not in (None, "", [], {}) for row in rows)]
+        if len(shown) > MANY_COLUMNS and len(rows) > 1:
+            # What is the same in every row is said once, so that the rest has room.
+            same = {
+                name: rows[0].get(name) for name in shown if all(row.get(name) == rows[0].get(name) for row in rows)
+            }
+            shown = [name for name in shown if name not in same]
+            self._titled(", ".join(f"{name}: {cell(value)}" for name, value in same.items()))
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for name in shown:
             numeric = all(_is_number(row.get(name)) for row in rows)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import outcome
-from contracts.errors import BadInput, LeaseLost, Permanent, Transient, Unavailable, Undecodable
+from contracts.errors import BadInput, Faults, LeaseLost, NotFound, Permanent, Transient, Unavailable, Undecodable
 from contracts.module import Retry
 from runtime.policy.retry import backoff_s, describe, judge
 
@@ -52,7 +52,9 @@ def test_a_dependency_that_is_down_never_uses_up_an_attempt(retry: Retry, attemp
     assert became.after_s > 0
 
 
-@pytest.mark.parametrize("error", [Permanent("no"), BadInput(["a", "b"]), Undecodable("x")])
+@pytest.mark.parametrize(
+    "error", [Permanent("no"), BadInput(["a", "b"]), Undecodable("x"), NotFound("no dataset"), Faults("x", ["y"])]
+)
 def test_a_permanent_error_is_dead_at_once(error: Exception) -> None:
     became = judge(error, retry=Retry(attempts=5), attempt=1, random=0.5)
     assert isinstance(became, outcome.Dead)
