@@ -13,6 +13,9 @@ from adapters.database.postgres import PostgresDb
 from tests.kit import services
 from tests.kit.databases import LIMITS, Databases, databases_on, opened
 
+# Suites are plain modules that tests call: their asserts are to be as telling as those of tests.
+pytest.register_assert_rewrite("tests.conformance")
+
 POSTGRES = services.Postgres()
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
 from contracts.job import JobRow, JobState
-from runtime import exits
+from runtime import exits, registry
 from runtime.cli.output import Output
 
 
@@ -12,10 +18,23 @@ def told(output: Output, row: JobRow) -> int:
     if output.as_json:
         output.value(row)
     elif row.state is JobState.DONE:
-        result = row.result if isinstance(row.result, dict) else {"result": row.result}
-        output.value(result, title=f"job {row.id} is done")
+        result = _declared(row)
+        output.value(
+            {"result": result} if not isinstance(result, Mapping | msgspec.Struct) else result,
+            title=f"job {row.id} is done",
+        )
     elif row.state is JobState.SKIPPED:
         output.say(f"job {row.id} was skipped: {row.error or 'another one with its unique key was active'}")
     else:
         output.error(f"job {row.id} {row.state.value} at attempt {row.attempt}: {row.error or 'no reason given'}")
     return exits.DONE if row.state in (JobState.DONE, JobState.SKIPPED) else exits.FAILED
+
+
+def _declared(row: JobRow) -> Any:
+    """The result as its handler declares it: the ledger keeps JSON, without the order of the fields."""
+    owner = registry.owner_of(row.address, registry.find().modules)
+    returns = typing.get_type_hints(owner[1].handler).get("return") if owner else None
+    try:
+        return row.result if returns is None else msgspec.convert(row.result, returns)
+    except msgspec.ValidationError:  # another version of the module wrote it
+        return row.result
