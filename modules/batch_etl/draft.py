@@ -30,7 +30,8 @@ class Guess(msgspec.Struct, kw_only=True):
 def draft(cmd: InferDataset, sniffed: Sniffed, guesses: Sequence[Guess], tokens: Sequence[str], mark: str) -> str:
     """The text of `catalog/datasets/NAME.yaml`."""
     _name(sniffed.columns, guesses)
-    source = _DATED.sub(lambda found: _placeholder(found[0]), cmd.file, count=1)
+    path = os.path.basename(cmd.file) if os.path.isabs(cmd.file) else cmd.file
+    source = _DATED.sub(lambda found: _placeholder(found[0]), path, count=1)
     stem = _DATED.sub("", os.path.basename(cmd.file)).split(".")[0]
     name = sql_name(cmd.name or re.sub(r"[-_ ]+$", "", stem) or "dataset")
     key = _key(guesses)
@@ -40,8 +41,8 @@ def draft(cmd: InferDataset, sniffed: Sniffed, guesses: Sequence[Guess], tokens:
     ]
     lines += [f"# {doubt}" for doubt in sniffed.doubts]
     lines += [f"name: {name}", f"table: {name}", f"source: {_yaml(source)}"]
-    if source != cmd.file:
-        lines[-1] += f"  # {cmd.file} has a day in its name"
+    if source != path:
+        lines[-1] += f"  # {path} has a day in its name"
     lines += ["format:", f"  type: {sniffed.format}"]
     usual = CsvFormat()
     if sniffed.format == "csv":

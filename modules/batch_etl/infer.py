@@ -11,6 +11,7 @@ import itertools
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
 from decimal import Decimal
 from typing import Any
 
@@ -19,12 +20,13 @@ import msgspec
 from contracts.batch_etl import InferDataset
 from contracts.dataset import Column, Dataset
 from contracts.errors import BadInput
-from contracts.ports import Files
+from contracts.ports import FileInfo, Files
 from modules.batch_etl import sniff
 from modules.batch_etl.draft import Guess, draft
+from modules.batch_etl.nearby import OnDisk, located
 from modules.batch_etl.scalar import Wrong, caster
 from modules.batch_etl.sniff import SAMPLE_BYTES, Sniffed
-from modules.batch_etl.source import Fingerprint, blocks
+from modules.batch_etl.source import Fingerprint, Streamed, blocks
 
 NULLS = ("", "NULL", "null", "\\N", "NA", "N/A", "n/a", "NaN", "nan", "None", "-")
 _DATE_FORMS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y%m%d")
@@ -34,7 +36,7 @@ Note = str | Callable[[Sequence[str]], str]
 
 
 async def infer(cmd: InferDataset, files: Files) -> str:
-    """Raises `BadInput` when the file has nothing to infer from, `FileNotFoundError` when it isn't there."""
+    """The draft's text. Raises `BadInput` when the file isn't there or has nothing to infer from."""
     sniffed = await _sniffed(cmd, files)
     tokens, mark = _tokens(sniffed), _decimal_mark(sniffed)
     guesses = [
@@ -45,18 +47,26 @@ async def infer(cmd: InferDataset, files: Files) -> str:
 
 
 async def _sniffed(cmd: InferDataset, files: Files) -> Sniffed:
-    info = await files.stat(cmd.file)
+    info, place = await located(cmd.file, files)
     if not info.size_bytes:
         raise BadInput(f"{cmd.file} is empty: there is nothing to infer from")
+    sniffed = await _looked_into(cmd, info, place)
+    if isinstance(place, OnDisk):
+        sniffed.doubts.append("the file is not under the files root: put it there, and mend `source`")
+    return sniffed
+
+
+async def _looked_into(cmd: InferDataset, info: FileInfo, place: Streamed) -> Sniffed:
     probe = Dataset(name="probe", table="probe", source=cmd.file, columns=(Column(name="probe"),))
     start = b""
-    async for block in blocks(files, info, probe, Fingerprint(), scratch=None):
-        start += block
-        if len(start) >= SAMPLE_BYTES:
-            break
+    async with aclosing(blocks(place, info, probe, Fingerprint(), scratch=None)) as content:
+        async for block in content:
+            start += block
+            if len(start) >= SAMPLE_BYTES:
+                break
     form = sniff.format_of(cmd.file, start)
     if form == "parquet":
-        return await _parquet(cmd, files)
+        return await _parquet(info.path, place, rows=cmd.rows)
     whole = len(start) < SAMPLE_BYTES
     if form == "jsonl":
         return _jsonl(cmd, start[:SAMPLE_BYTES], whole=whole)
@@ -96,28 +106,28 @@ def _json_text(raw: msgspec.Raw | None) -> str | None:
     return msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode("utf-8", "replace")
 
 
-async def _parquet(cmd: InferDataset, files: Files) -> Sniffed:
+async def _parquet(path: str, place: Streamed, *, rows: int) -> Sniffed:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryFile() as local:
-        async for block in files.stream(cmd.file):
+        async for block in place.stream(path):
             local.write(block)
         local.seek(0)
         try:
             file = pq.ParquetFile(local)
-            batch = next(file.iter_batches(batch_size=cmd.rows), None)
+            batch = next(file.iter_batches(batch_size=rows), None)
         except (pa.ArrowException, OSError) as error:
-            raise BadInput(f"{cmd.file}: not a readable Parquet file: {error}") from None
+            raise BadInput(f"{path}: not a readable Parquet file: {error}") from None
         schema = file.schema_arrow
     kinds: dict[str, str] = {}
     for field in schema:
         kinds[field.name] = _parquet_kind(field.type)
-    rows: list[list[str | None]] = []
+    texts: list[list[str | None]] = []
     if batch is not None:
         values = [column.to_pylist() for column in batch.columns]
-        rows = [[None if value is None else str(value) for value in row] for row in zip(*values, strict=True)]
-    return Sniffed(format="parquet", columns=list(schema.names), rows=rows, kinds=kinds)
+        texts = [[None if value is None else str(value) for value in row] for row in zip(*values, strict=True)]
+    return Sniffed(format="parquet", columns=list(schema.names), rows=texts, kinds=kinds)
 
 
 def _parquet_kind(kind: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from anyio import to_thread
@@ -74,11 +75,12 @@ class Intake:
         taken, before = Fingerprint(), self.bytes
         reader = reader_for(self.dataset, info.path, scratch=self.scratch)
         split: Iterable[Piece] = ()
-        async for block in blocks(files, info, self.dataset, taken, scratch=self.scratch):
-            # One block is split while the rows of the one before it are cast: two cores have work.
-            split = await _both(to_thread.run_sync(reader.feed, block), self._take_pieces(reader, split))
-            self.bytes = before + taken.size_bytes
-            await told(self.read, self.bytes)
+        async with aclosing(blocks(files, info, self.dataset, taken, scratch=self.scratch)) as content:
+            async for block in content:
+                # One block is split while the rows of the one before it are cast: two cores have work.
+                split = await _both(to_thread.run_sync(reader.feed, block), self._take_pieces(reader, split))
+                self.bytes = before + taken.size_bytes
+                await told(self.read, self.bytes)
         await self._take_pieces(reader, split)
         self.bytes = before + taken.size_bytes
         self.files[-1].content = taken.value

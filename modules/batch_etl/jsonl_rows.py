@@ -102,8 +102,8 @@ class JsonlReader:
         lines.pop()
         try:
             chunk.decode()
-            decoded = self._decoder.decode_lines(chunk)
-            if len(decoded) == len(lines) and max(map(len, lines)) <= self.dataset.max_row_bytes:
+            decoded = list(map(self._decoder.decode, lines))  # decode_lines would take two objects on one line
+            if max(map(len, lines)) <= self.dataset.max_row_bytes:
                 self._take([self._values(row) for row in decoded], range(self.line, self.line + len(lines)), lines)
                 self.line += len(lines)
                 return

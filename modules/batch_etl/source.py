@@ -6,14 +6,14 @@ import codecs
 import hashlib
 import os
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import to_thread
 
 from contracts.dataset import Dataset, ParquetFormat
 from contracts.errors import BadInput
-from contracts.ports import FileInfo, Files
+from contracts.ports import FileInfo
 
 if TYPE_CHECKING:
     import tempfile
@@ -37,6 +37,12 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
+class Streamed(Protocol):
+    """As much of the Files port as reading from front to back needs."""
+
+    def stream(self, path: str, *, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]: ...
+
+
 class Stage(Protocol):
     """Bytes to bytes, block by block. An output block is not much larger than `BLOCK_BYTES`."""
 
@@ -45,7 +51,7 @@ class Stage(Protocol):
     def finish(self) -> Iterator[bytes]: ...
 
 
-async def fingerprint(files: Files, path: str) -> str:
+async def fingerprint(files: Streamed, path: str) -> str:
     """Reads the whole file for nothing but its fingerprint."""
     taken = Fingerprint()
     async for block in files.stream(path, chunk_bytes=BLOCK_BYTES):
@@ -141,8 +147,8 @@ class Transcode:
 
 
 async def blocks(
-    files: Files, info: FileInfo, dataset: Dataset, taken: Fingerprint, *, scratch: str | None
-) -> AsyncIterator[bytes]:
+    files: Streamed, info: FileInfo, dataset: Dataset, taken: Fingerprint, *, scratch: str | None
+) -> AsyncGenerator[bytes]:
     """The plain blocks of a file; `taken` has its fingerprint when they are through."""
     if compression_of(dataset, info.path) == "zstd":
         async for block in _unzstd(files, info, dataset, taken, scratch=scratch):
@@ -189,7 +195,7 @@ def _passed(stage: Stage, blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield from stage.feed(block)
 
 
-async def spool(files: Files, path: str, taken: Fingerprint, into: tempfile._TemporaryFileWrapper[bytes]) -> None:
+async def spool(files: Streamed, path: str, taken: Fingerprint, into: tempfile._TemporaryFileWrapper[bytes]) -> None:
     """The whole file on the local disk, for formats that are not read from front to back."""
 
     def keep(block: bytes) -> None:
@@ -202,7 +208,7 @@ async def spool(files: Files, path: str, taken: Fingerprint, into: tempfile._Tem
 
 
 async def _unzstd(
-    files: Files, info: FileInfo, dataset: Dataset, taken: Fingerprint, *, scratch: str | None
+    files: Streamed, info: FileInfo, dataset: Dataset, taken: Fingerprint, *, scratch: str | None
 ) -> AsyncIterator[bytes]:
     """Zstandard by way of a local copy: the decompressor pulls, the port pushes."""
     import tempfile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from contracts.batch_etl import (
     ListQuarantine,
     ShowQuarantined,
 )
-from contracts.errors import NotFound
+from contracts.errors import BadInput, NotFound
 from modules.batch_etl import module as declared_module
 from modules.batch_etl.module import (
     check_dataset,
@@ -119,6 +120,18 @@ async def test_a_draft_can_be_used_as_it_is(etl: Etl, path: str) -> None:
     known = await etl.run(dataset, source=path)
     assert known.read > 50
     assert known.rejected <= known.read // 20
+
+
+async def test_a_file_beside_the_root_can_be_looked_into(etl: Etl, tmp_path_factory: pytest.TempPathFactory) -> None:
+    beside = tmp_path_factory.mktemp("beside") / "things-2025-01-31.csv.gz"
+    beside.write_bytes(gzip.compress(b"id,name\n1,a\n2,b\n"))
+    draft = await infer_dataset(InferDataset(file=str(beside)), etl.files)
+    dataset = decode_dataset(draft.encode(), file="things.yaml", name="things")
+    assert (dataset.source, dataset.key) == ("things-{date}.csv.gz", ("id",))
+    assert "is not under the files root" in draft
+    for path, message in (("nowhere.csv", "there is no file 'nowhere.csv'"), ("trips", "trips is a directory")):
+        with pytest.raises(BadInput, match=message):
+            await infer_dataset(InferDataset(file=path), etl.files)
 
 
 async def test_rejected_rows_are_listed_shown_and_exported(etl: Etl) -> None:
