@@ -1,6 +1,6 @@
 """dlt's Arrow path: `python -m benchmarks.baselines.dlt_arrow URL CSV`.
 
-As its documentation has it: an Arrow resource with a primary key, merged into Postgres by upsert, csv loader files.
+As its documentation has it: an Arrow resource with a primary key, merged into Postgres, csv loader files.
 Text columns, no casts and no rejects, which flatters it.
 """
 
@@ -35,7 +35,7 @@ def main(url: str, path: str) -> None:
         pipeline.run(
             table,
             table_name="orders",
-            write_disposition={"disposition": "merge", "strategy": "upsert"},
+            write_disposition="merge",  # delete and insert: the strategy that also leaves out duplicates of the file
             primary_key="order_id",
             loader_file_format="csv",
         )
