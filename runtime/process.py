@@ -21,8 +21,8 @@ class Signals:
     that was asked to end while it still imports ends in an orderly way, too. Make it inside the event loop."""
 
     def __init__(self) -> None:
-        self._kept: list[str] = []
-        self._stop: Stop = self._kept.append
+        self.kept: list[str] = []
+        self._stop: Stop = self.kept.append
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._heard, signum.name)
@@ -30,7 +30,7 @@ class Signals:
     def pass_to(self, stop: Stop) -> None:
         """The first signal drains, the second one cuts."""
         self._stop = stop
-        for name in self._kept:
+        for name in self.kept:
             stop(name)
 
     def _heard(self, name: str) -> None:
