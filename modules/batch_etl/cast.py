@@ -53,7 +53,7 @@ class Caster:
         both = nulled.with_columns(
             seq.alias(SEQ), *(expression for rule in self.rules.columns for expression in self._look(rule, nulled))
         )
-        both = self._look_again(both)
+        both = self._look_again(self._doubted(both))
         both = both.with_columns(self._checked(both))
         where = both.get_column("#bad").arg_true()
         result = [pl.col(f"v:{name}").alias(name) for name in self.names]
@@ -78,8 +78,20 @@ class Caster:
             look = typed_layout(rule, kind)
         source = pl.col(rule.name)
         value, trusted = look(source)
+        typed = value.cast(self.schema[rule.name], strict=False).alias(f"v:{rule.name}")
+        if trusted is None:
+            return [typed]
         doubt = source.is_not_null() & ~trusted.fill_null(value=False)
-        return [value.cast(self.schema[rule.name], strict=False).alias(f"v:{rule.name}"), doubt.alias(f"d:{rule.name}")]
+        return [typed, doubt.alias(f"d:{rule.name}")]
+
+    def _doubted(self, both: pl.DataFrame) -> pl.DataFrame:
+        """`d:name` of those columns whose typed values are to be trusted wherever there is one."""
+        import polars as pl
+
+        names = [name for name in self.names if f"d:{name}" not in both.columns]
+        return both.with_columns(
+            (pl.col(name).is_not_null() & pl.col(f"v:{name}").is_null()).alias(f"d:{name}") for name in names
+        )
 
     def _look_again(self, both: pl.DataFrame) -> pl.DataFrame:
         """Try the other layouts of a column that is in doubt in more than a few rows."""
@@ -97,7 +109,7 @@ class Caster:
                 if doubted <= best:
                     break
                 other, trusted = look(pl.col(rule.name))
-                better = doubt & trusted.fill_null(value=False)
+                better = doubt & (other.is_not_null() if trusted is None else trusted.fill_null(value=False))
                 both = both.with_columns(
                     pl.when(better)
                     .then(other.cast(self.schema[rule.name], strict=False))

@@ -17,7 +17,9 @@ from modules.batch_etl.scalar import SPACE, Wrong
 if TYPE_CHECKING:
     import polars as pl
 
-Look = Callable[["pl.Expr"], "tuple[pl.Expr, pl.Expr]"]
+Look = Callable[["pl.Expr"], "tuple[pl.Expr, pl.Expr | None]"]
+"""The typed column, and where it can be trusted; None where it can be wherever it isn't null, so that it need not be
+computed a second time to tell."""
 
 _DAY = r"\d{4}-\d\d-\d\d"
 _TIME = r"\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?"
@@ -38,22 +40,21 @@ def layouts(rule: Rule) -> list[Look]:
     return plain + [functools.partial(_stripped, look) for look in plain]
 
 
-def _stripped(look: Look, source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+def _stripped(look: Look, source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
     return look(source.str.strip_chars(SPACE))
 
 
 def _int(_: Rule) -> list[Look]:
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         import polars as pl
 
-        value = source.cast(pl.Int64, strict=False)
-        return value, value.is_not_null()
+        return source.cast(pl.Int64, strict=False), None
 
     return [look]
 
 
 def _float(rule: Rule) -> list[Look]:
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         import polars as pl
 
         pointed, clean = _pointed(rule, source)
@@ -74,19 +75,19 @@ def _pointed(rule: Rule, source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
 def _decimal(rule: Rule) -> list[Look]:
     column = rule.column
 
-    def look(source: pl.Expr, *, zeros: str) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr, *, zeros: str) -> tuple[pl.Expr, pl.Expr | None]:
         import polars as pl
 
         pointed, clean = _pointed(rule, source)
         value = pointed.cast(pl.Decimal(column.precision, column.scale), strict=False)
-        exact = pointed.str.contains(rf"^[+-]?\d+(?:\.\d{{0,{column.scale}}}{zeros})?$")
-        return value, clean & exact & value.is_not_null()
+        exact = pointed.str.contains(rf"^[+-]?[0-9]+(?:\.[0-9]{{0,{column.scale}}}{zeros})?$")
+        return pl.when(clean & exact).then(value), None
 
     return [functools.partial(look, zeros=""), functools.partial(look, zeros="0*")]
 
 
 def _bool(rule: Rule) -> list[Look]:
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         import polars as pl
 
         tokens = {token.lower(): False for token in rule.column.false_tokens}
@@ -104,7 +105,7 @@ def _date(rule: Rule) -> list[Look]:
     if guard is None:
         return [_unsure(rule)]
 
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         import polars as pl
 
         value = source.str.to_date(form, strict=False)
@@ -120,13 +121,12 @@ def _timestamp(rule: Rule) -> list[Look]:
     return [_instants, *_iso_moments(rule)]
 
 
-def _instants(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+def _instants(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
     """ISO 8601 with a zone, by Arrow's parser: ten times as fast as a format, but it gives up at the first fault, so
     it is shown only what can't fail."""
     import polars as pl
 
-    value = source.map_batches(_parsed_instants, return_dtype=pl.Datetime("us", "UTC"))
-    return value, _in_calendar(value)
+    return source.map_batches(_parsed_instants, return_dtype=pl.Datetime("us", "UTC")), None
 
 
 def _parsed_instants(texts: pl.Series) -> pl.Series:
@@ -152,7 +152,8 @@ def _parsed_by_arrow(texts: pl.Series, usual: pl.Series) -> pl.Series:
     shown = pc.if_else(usual.to_arrow(), texts.to_arrow().cast(pa.string()), pa.scalar(None, pa.string()))
     parsed = pl.from_arrow(shown.cast(pa.timestamp("us", "UTC")))
     assert isinstance(parsed, pl.Series)
-    return parsed.rename(texts.name)
+    value = parsed.rename(texts.name)
+    return pl.select(pl.when(_in_calendar(pl.lit(value))).then(pl.lit(value)).alias(texts.name)).to_series()
 
 
 def _iso_moments(rule: Rule) -> list[Look]:
@@ -164,7 +165,7 @@ def _iso_moments(rule: Rule) -> list[Look]:
 
 
 def _moments(rule: Rule, form: str, guard: str, *, zoned: bool) -> Look:
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
 
         value = source.str.to_datetime(form, time_unit="us", strict=False)
         if not zoned:
@@ -197,17 +198,17 @@ def _guard(form: str) -> str | None:
 
 
 def _uuid(_: Rule) -> list[Look]:
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         return source, source.str.contains("^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 
-    def upper(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def upper(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         return look(source.str.to_lowercase())
 
     return [look, upper]
 
 
 def _text(_: Rule) -> list[Look]:
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         return source, ~source.str.contains("\0", literal=True)
 
     return [look]
@@ -221,7 +222,7 @@ def _json(rule: Rule) -> list[Look]:
             return False
         return True
 
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         import polars as pl
 
         return source, source.map_elements(valid, return_dtype=pl.Boolean)
@@ -238,7 +239,7 @@ def _unsure(rule: Rule) -> Look:
         except Wrong:
             return None
 
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         import polars as pl
 
         kind = pl.Date() if rule.column.type == "date" else pl.Datetime("us", "UTC")
@@ -270,7 +271,7 @@ def typed_layout(rule: Rule, kind: pl.DataType) -> Look:
 
     wanted = rule.column.type
 
-    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    def look(source: pl.Expr) -> tuple[pl.Expr, pl.Expr | None]:
         if wanted == "int":
             value = source.cast(pl.Int64, strict=False)
             return value, value.is_not_null()
