@@ -284,8 +284,12 @@ class OddQuotes:
         behind = q + q + b"[^" + d + q + b"\r\n]"
         # Two patterns that each begin with a character of their own: one with both is fifty times as slow.
         self._in_line, self._at_start = re.compile(d + behind), re.compile(b"\n" + behind)
+        self._empty_in_line, self._empty_at_start = (delimiter + quote * 2).encode(), ("\n" + quote * 2).encode()
 
     def found_in(self, chunk: bytes) -> bool:
         """Whether any line of the chunk has one."""
-        first = self._at_start.match(b"\n" + chunk[:4])
-        return bool(first or self._in_line.search(chunk) or self._at_start.search(chunk))
+        if self._at_start.match(b"\n" + chunk[:4]):
+            return True
+        # Whether there is an empty quoted value at all is told at the speed of memory.
+        in_line = self._empty_in_line in chunk and self._in_line.search(chunk)
+        return bool(in_line or (self._empty_at_start in chunk and self._at_start.search(chunk)))
