@@ -94,8 +94,8 @@ class OptionsOf:
         return faults + [f"{word!r}: an argument too much" for word in bare]
 
     def _unknown(self, flag: str) -> str:
-        known = [one.option for one in self.arguments if one.name not in self._only_bare]
-        near = difflib.get_close_matches(flag, known, n=1)
+        known = {one.option[2:]: one.option for one in self.arguments if one.name not in self._only_bare}
+        near = [known[name] for name in difflib.get_close_matches(flag.lstrip("-"), known, n=1)]
         hint = f"did you mean {near[0]}?" if near else "--help lists those that there are"
         return f"{flag}: no such option; {hint}"
 

@@ -77,6 +77,8 @@ class Dispatcher:
         self._all_back = asyncio.Event()
         self._all_back.set()
         self._ask_all = False
+        self._came_back = asyncio.Event()
+        """A job of ours is to be tried again: that can be due before the next look."""
         self.runs: dict[str, Run] = {}
         self._drained = asyncio.Event()
         self._drained.set()
@@ -150,9 +152,14 @@ class Dispatcher:
     async def poll(self) -> None:
         """The fallback loop: delayed jobs come due, and no lost notification may strand a job."""
         while True:
+            self._came_back.clear()
             due_in_s = await self._ledger.queue.next_due_s(tuple(self._routes))
-            await self._clock.sleep(POLL_S if due_in_s is None else min(POLL_S, max(0.05, due_in_s)))
-            self.left_queued()
+            wait_s = POLL_S if due_in_s is None else min(POLL_S, max(0.05, due_in_s))
+            try:
+                async with self._clock.timeout(wait_s):
+                    await self._came_back.wait()
+            except TimeoutError:
+                self.left_queued()
 
     async def note(self) -> None:
         """The loop that saves progress, hears of cancellations with it, and says how busy this worker is."""
@@ -250,6 +257,8 @@ class Dispatcher:
         settlement = Settlement(claim=handle.claim, outcome=became, result=result, progress=handle.latest)
         if not await self._settler.settle(settlement):
             self._log.warn("the run was not settled: another worker owns the job now", job=handle.id)
+        elif isinstance(became, outcome.Retry):
+            self._came_back.set()
 
     def _ended(self, run: Run, task: asyncio.Task[outcome.Outcome]) -> None:
         claim = run.handle.claim
