@@ -87,7 +87,7 @@ async def outcome(etl: Etl) -> dict[str, Any]:
     return {
         "table": await etl.rows("select id, day, value from things order by 1, 2"),
         "key": await etl.rows(
-            "select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'things'::regclass"
+            "select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'things'::regclass order by 1"
         ),
         "quarantine": await etl.rows("select file, line, reasons::text, raw from millrace.quarantine order by 1, 2"),
         "files": await etl.rows("select part, path, content, read, rejected from millrace.dataset_files order by 1, 2"),
