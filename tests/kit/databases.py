@@ -24,10 +24,11 @@ LIMITS = Limits(pool_size=5, acquire_timeout_s=10)
 class Databases:
     """Makes and drops databases on one server; `template` is migrated to the newest schema."""
 
+    _numbers = itertools.count()  # of the process: there may be several of these
+
     def __init__(self, admin: PostgresDb, url: str) -> None:
         self._admin = admin
         self._url = url
-        self._numbers = itertools.count()
         self._template: str | None = None
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,44 @@ def millrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comman
         yield CommandLine(tmp_path, monkeypatch, {})
 
 
+class Blocking:
+    """Databases for command lines: these have event loops of their own, so nothing here may be in one."""
+
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+        self._databases = self._runner.run(self._stack.enter_async_context(databases_on(url)))
+
+    @contextmanager
+    def fresh(self, *, migrated: bool) -> Iterator[str]:
+        made = self._databases.fresh(migrated=migrated)
+        yield self._runner.run(made.__aenter__())
+        self._runner.run(made.__aexit__(None, None, None))
+
+    def close(self) -> None:
+        self._runner.run(self._stack.aclose())
+        self._runner.close()
+
+
+@pytest.fixture(scope="session")
+def blocking_databases(postgres: services.Running) -> Iterator[Blocking]:
+    made = Blocking(postgres.url)
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="module")
-def shared_database_url(postgres: services.Running) -> Iterator[str]:
-    """A migrated database for the command lines of one file. They have event loops of their own, so this has, too."""
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        databases = runner.run(stack.enter_async_context(databases_on(postgres.url)))
-        yield runner.run(stack.enter_async_context(databases.fresh()))
-        runner.run(stack.aclose())
+def shared_database_url(blocking_databases: Blocking) -> Iterator[str]:
+    """A migrated database for the command lines of one file."""
+    with blocking_databases.fresh(migrated=True) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_url(blocking_databases: Blocking) -> Iterator[str]:
+    """A database without a schema."""
+    with blocking_databases.fresh(migrated=False) as url:
+        yield url
 
 
 @pytest.fixture
