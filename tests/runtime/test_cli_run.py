@@ -59,7 +59,7 @@ def test_a_database_that_is_not_there_is_said(millrace: CommandLine, shared_data
     millrace.set(DB_POSTGRES_URL=urlunsplit(parts._replace(path="/not_this_one")))
     ran = millrace("run", "steps", "3")
     assert (ran.code, ran.out) == (1, "")
-    assert "database \"not_this_one\" does not exist" in ran.err
+    assert 'database "not_this_one" does not exist' in ran.err
     assert parts.password
     assert parts.password not in ran.err
 
