@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from faststream import FastStream
 
-from contracts.errors import Faults
-from runtime import exits, settings
+from contracts.errors import Faults, MillraceError
+from runtime import asyncapi, exits, settings
 from runtime.process import exit_code, listen_for_signals
 from runtime.worker import Worker, load, run_until_stopped
 
@@ -21,7 +21,7 @@ class MillraceApp(FastStream):
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        super().__init__(worker.adapters.bus.broker, logger=None)
+        super().__init__(worker.adapters.bus.broker, logger=None, specification=asyncapi.specification())
 
     async def run(
         self, log_level: int = logging.INFO, run_extra_options: dict[str, Any] | None = None, sleep_time: float = 0.1
@@ -34,6 +34,12 @@ class MillraceApp(FastStream):
             report = await run_until_stopped(self.worker)
         except Faults as error:
             refuse(error)
+        except MillraceError as error:
+            self.worker.log.error("the worker did not start", error=str(error))
+            raise SystemExit(exits.FAILED) from None
+        except Exception:  # the outermost frame of the process: its log is where people look
+            self.worker.log.exception("the worker broke")
+            raise SystemExit(exits.FAILED) from None
         async with self._shutdown_hooks_context():
             pass
         if code := exit_code(self.worker, report):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from runtime import asyncapi
 from runtime.http import openapi
 
 if TYPE_CHECKING:
@@ -38,14 +39,7 @@ class Documents:
         return openapi.document(HANDLERS, routes, version=_version(), needs_token=self._needs_token)
 
     def _make_asyncapi(self) -> dict[str, Any]:
-        from faststream.specification.asyncapi import AsyncAPI
-
-        made = AsyncAPI(
-            self._worker.adapters.bus.broker,
-            title="Millrace",
-            version=_version(),
-            description="What the modules of this worker take, and from where.",
-        )
+        made = asyncapi.specification(self._worker.adapters.bus.broker)
         document: dict[str, Any] = made.to_specification().to_jsonable()
         return document
 
