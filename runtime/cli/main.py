@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
 def main() -> None:
-    """Everything is imported in here, so that Ctrl-C is answered in words from the first moment on."""
+    """Everything is imported in here, so that Ctrl-C and SIGTERM are answered in words from the first moment on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         from runtime.cli import application
         from runtime.cli.output import Output

@@ -51,6 +51,13 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[dict[str, int], ...] = ()
 
 
+@module.on_startup
+async def prepare(db: Db) -> None:
+    async with db.transaction() as tx:
+        await tx.execute("select pg_advisory_xact_lock(7)")  # several workers may start at once
+        await tx.execute("create table if not exists steps (job text, step int, worker int)")
+
+
 @module.job("run.steps", RunSteps, retry=Retry(attempts=2, first_s=0.05), timeout_s=600, concurrency=4)
 async def run(cmd: RunSteps, job: Job, db: Db, clock: Clock, log: Log) -> Stepped:
     """One transaction for each step, with its checkpoint."""
@@ -59,7 +66,6 @@ async def run(cmd: RunSteps, job: Job, db: Db, clock: Clock, log: Log) -> Steppe
     if cmd.mode == "reject":
         raise BadInput(["one thing is wrong", "and another"])
     log.info("stepping", steps=cmd.steps)
-    await db.execute("create table if not exists steps (job text, step int, worker int)")
     for step in range(job.saved(int) or 0, cmd.steps):
         if cmd.step_s:
             await clock.sleep(cmd.step_s)
@@ -130,7 +136,9 @@ class Order(Contract, frozen=True):
 
 @module.on_startup
 async def prepare(db: Db) -> None:
-    await db.execute("create table if not exists orders (customer text, amount int)")
+    async with db.transaction() as tx:
+        await tx.execute("select pg_advisory_xact_lock(7)")  # several workers may start at once
+        await tx.execute("create table if not exists orders (customer text, amount int)")
 
 
 @module.stream("orders.raw", Order, key="customer")
