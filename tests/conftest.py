@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from adapters.clock.manual import ManualClock
 from adapters.database.postgres import PostgresDb
 from tests.kit import services
 from tests.kit.databases import LIMITS, Databases, databases_on, opened
+
+# A busy machine is no fault: nothing here asserts a time.
+settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("millrace")
 
 # Suites are plain modules that tests call: their asserts are to be as telling as those of tests.
 pytest.register_assert_rewrite("tests.conformance")
