@@ -18,4 +18,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("millrace: interrupted\n")
         code = 3
+    # All is said and closed: what comes now would only interrupt the interpreter's own end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise SystemExit(code)
