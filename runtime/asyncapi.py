@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runtime.version import version
+
 if TYPE_CHECKING:
     from faststream.specification import AsyncAPI
 
@@ -15,15 +17,6 @@ def specification(*brokers: Any) -> AsyncAPI:
     return AsyncAPI(
         *brokers,
         title="Millrace",
-        version=_version(),
+        version=version(),
         description="What the modules of this worker take, and from where.",
     )
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("millrace")
-    except PackageNotFoundError:
-        return "0"

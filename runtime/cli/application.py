@@ -102,9 +102,9 @@ def _root() -> Any:
 
 def _tell_version(wanted: bool | None) -> None:
     if wanted:
-        from importlib.metadata import version
+        from runtime.version import version
 
-        print(f"millrace {version('millrace')}")
+        print(f"millrace {version()}")
         raise typer.Exit
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime import asyncapi
 from runtime.http import openapi
+from runtime.version import version
 
 if TYPE_CHECKING:
     from runtime.worker import Worker
@@ -36,18 +37,9 @@ class Documents:
         from runtime.http.application import HANDLERS
 
         routes = [mounted.route for mounted in self._worker.mounted.values()]
-        return openapi.document(HANDLERS, routes, version=_version(), needs_token=self._needs_token)
+        return openapi.document(HANDLERS, routes, version=version(), needs_token=self._needs_token)
 
     def _make_asyncapi(self) -> dict[str, Any]:
         made = asyncapi.specification(self._worker.adapters.bus.broker)
         document: dict[str, Any] = made.to_specification().to_jsonable()
         return document
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("millrace")
-    except PackageNotFoundError:
-        return "0"
