@@ -47,7 +47,8 @@ class JobRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     `unique` names fields of the command whose values make the unique key. `overrun` says what becomes of a run
     that outlives the drain deadline: `checkpoint` asks it to stop and resumes it from its checkpoint elsewhere,
-    `requeue` cancels it and runs it again elsewhere, `cancel` ends it for good.
+    `requeue` cancels it and runs it again elsewhere, `cancel` ends it for good. A run that says nothing for `stall_s`
+    (no progress, no checkpoint, nothing that it awaited came back) is reported with its stack, and cut as a failure.
     """
 
     address: str
@@ -59,13 +60,16 @@ class JobRoute(msgspec.Struct, frozen=True, kw_only=True):
     overrun: Overrun
     unique: tuple[str, ...] = ()
     unique_skip: bool = False
+    stall_s: float | None = None
     summary: str = ""
 
 
 class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
     """A stream of small messages. `key` names the field that orders (else the message's own key).
 
-    `lanes` bounds the handlers that run side by side, `partitions` is what the address is created with.
+    `lanes` bounds the handlers that run side by side; `partitions` and `retention_s` are what the address is created
+    with. A message whose retries take longer than `in_lane_s` in all is parked, so that its partition moves on. With
+    `dedupe_s` an id that was handled within that time is not handled again, wherever it comes from.
     """
 
     address: str
@@ -79,6 +83,10 @@ class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     batch: Batch | None = None
     group: str = ""
+    dedupe_s: float = 0.0
+    in_lane_s: float = 5.0
+    retention_s: float = 7 * 86400.0
+    stall_s: float | None = None
     summary: str = ""
 
 
@@ -122,6 +130,7 @@ class Module:
         overrun: Overrun = "checkpoint",
         unique: tuple[str, ...] = (),
         unique_skip: bool = False,
+        stall_s: float | None = None,
     ) -> Callable[[Handler], Handler]:
         """Run the function as a job for each command at `address`."""
 
@@ -137,6 +146,7 @@ class Module:
                     overrun=overrun,
                     unique=unique,
                     unique_skip=unique_skip,
+                    stall_s=stall_s,
                     summary=_first_line(handler),
                 )
             )
@@ -157,6 +167,10 @@ class Module:
         partitions: int = 8,
         overrun: Overrun = "requeue",
         group: str = "",
+        dedupe_s: float = 0.0,
+        in_lane_s: float = 5.0,
+        retention_s: float = 7 * 86400.0,
+        stall_s: float | None = None,
     ) -> Callable[[Handler], Handler]:
         """Run the function for each message at `address`, or for each batch of them."""
 
@@ -174,6 +188,10 @@ class Module:
                     key=key,
                     batch=batch,
                     group=group or self.name,
+                    dedupe_s=dedupe_s,
+                    in_lane_s=in_lane_s,
+                    retention_s=retention_s,
+                    stall_s=stall_s,
                     summary=_first_line(handler),
                 )
             )

@@ -40,6 +40,16 @@ class Assignment(Protocol):
         """Goes up with each assignment of the partition; what an older one commits is refused."""
         ...
 
+    @property
+    def incarnation(self) -> str:
+        """Which making of the address this is (a topic's id): another one after it was deleted and made anew."""
+        ...
+
+    @property
+    def lag(self) -> int:
+        """How many messages of the partition are not committed, as the bus last said."""
+        ...
+
     def pause(self, reason: str) -> None:
         """Stop fetching for `reason` (a set: it ends when every reason was resumed). Idempotent."""
         ...
@@ -47,7 +57,8 @@ class Assignment(Protocol):
     def resume(self, reason: str) -> None: ...
 
     async def commit(self, position: int) -> None:
-        """Every position below `position` is finished, durably. Raises `LeaseLost` when the assignment is over."""
+        """Every position below `position` is finished, durably. Raises `LeaseLost` when the assignment is over, so
+        committing the same again asks the bus whether the partition is still ours; `Unavailable` when it can't say."""
         ...
 
     async def release(self, positions: Sequence[int]) -> None:
@@ -61,7 +72,10 @@ class Consumer(Protocol):
     @property
     def route(self) -> Route: ...
 
-    async def assigned(self, assignment: Assignment) -> None: ...
+    async def assigned(self, assignment: Assignment) -> int | None:
+        """Before the first fetch; it is called again, after a pause, until it does not raise. Returns the position to
+        fetch from, or None for the bus's own committed one (the beginning, where there is none)."""
+        ...
 
     def fetched(self, assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
         """A fetch, in order of position. Returns at once: to slow the bus down the consumer pauses the assignment.
@@ -94,8 +108,9 @@ class Bus(Checked, Protocol):
         """Begin to fetch for all that is mounted."""
         ...
 
-    async def publish(self, envelope: Envelope) -> None:
-        """Returns once the bus has confirmed. Raises `Unavailable`, or `Transient` when a bound is reached."""
+    async def publish(self, *envelopes: Envelope) -> None:
+        """Returns once the bus has confirmed all of them; those of one key keep their order. Raises `Unavailable`, or
+        `Transient` when a bound is reached: then some of them may have been published."""
         ...
 
     async def stop_intake(self) -> None:

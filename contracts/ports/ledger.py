@@ -1,4 +1,5 @@
-"""The ledger: workers and their leases, jobs, and dead letters. One level above SQL.
+"""The ledger: workers and their leases, jobs, positions, parked messages, the outbox, and dead letters. One level above
+SQL.
 
 Every instant is of the ledger's own clock (the database's), so workers' clocks don't matter. Every method is one
 round trip where the store allows it; all raise `Unavailable` when the store does not answer.
@@ -16,6 +17,9 @@ from contracts.job import Claim, JobRow, JobState, NewJob, Progress
 from contracts.outcome import Outcome
 from contracts.ports.database import Guard, Tx
 from contracts.ports.health import Checked
+from contracts.ports.outbox import Outbox
+from contracts.ports.parking import Parking
+from contracts.ports.partitions import Partitions
 
 AGEING_S = 60.0
 """One point of priority is worth this much waiting: jobs are claimed in order of
@@ -74,14 +78,41 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     reason: str
     body: bytes
+    group: str = ""
+    """Whose route it was; several groups can read one address."""
     error: str = ""
     traceback: str = ""
     key: str | None = None
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     origin: str = ""
     """Bus, partition and position, as text."""
+    partition: int | None = None
+    position: int | None = None
+    attempts: int = 0
+    replays: int = 0
+    """How often it was sent on its way again."""
     correlation_id: str = ""
     buried_at: datetime | None = None
+
+
+class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters, newest first. What is left out does not narrow; `headers` must all be there, equal."""
+
+    ids: tuple[str, ...] = ()
+    address: str | None = None
+    group: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    before: tuple[datetime, str] | None = None
+    """`buried_at` and id of the last one seen (keyset paging)."""
+    limit: int = 50
+
+
+Replayed = Literal["parked", "gone", "too often"]
+"""What became of a dead letter that was to be sent again: it waits for its route now; it is not there any more; or it
+came back as often as is allowed."""
 
 
 class Leases(Protocol):
@@ -197,16 +228,29 @@ class DeadLetters(Protocol):
     """What could not be handled, until someone looks or its retention ends."""
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
-        """Durable; idempotent by id and address."""
+        """Durable; idempotent by group, address and id: one that comes back is there as it came last."""
         ...
 
-    async def list(self, *, address: str | None = None, limit: int = 50) -> list[DeadLetter]: ...
+    async def list(self, wanted: LetterFilter) -> list[DeadLetter]: ...
+
+    async def edit(self, letter: DeadLetter) -> None:
+        """Keep another body, key or headers, so that they can be replayed. Raises `NotFound`."""
+        ...
+
+    async def replay(self, letters: Sequence[DeadLetter], *, most: int) -> list[Replayed]:
+        """Park each for the group and partition that it came from, due now, and forget the letter, in one transaction.
+        Its header `millrace-replays` counts up; one that was replayed `most` times stays."""
+        ...
+
+    async def drop(self, letters: Sequence[DeadLetter]) -> int:
+        """Forget them; returns how many were there."""
+        ...
 
     async def prune(self, *, keep: timedelta, batch: int = 1000) -> int: ...
 
 
 class Ledger(Checked, Protocol):
-    """The four parts of one store."""
+    """The parts of one store."""
 
     @property
     def leases(self) -> Leases: ...
@@ -216,6 +260,15 @@ class Ledger(Checked, Protocol):
 
     @property
     def desk(self) -> Desk: ...
+
+    @property
+    def partitions(self) -> Partitions: ...
+
+    @property
+    def parking(self) -> Parking: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
 
     @property
     def dead_letters(self) -> DeadLetters: ...

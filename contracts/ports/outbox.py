@@ -1,0 +1,35 @@
+"""The outbox: what handlers emit is kept with their effects, and sent from there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+from contracts.message import Envelope
+from contracts.ports.database import Tx
+
+Send = Callable[[Sequence[Envelope]], Awaitable[None]]
+"""Returns once the bus has confirmed all of them."""
+
+
+class Outbox(Protocol):
+    """Messages of one key leave in the order in which they were added; a repeat after a crash carries the same id."""
+
+    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None) -> None:
+        """Keep them within `tx`, or in a transaction of its own. Ids that wait already are left as they are."""
+        ...
+
+    async def relay(self, send: Send, *, limit: int = 500) -> int:
+        """Send what waits of the key ranges that nobody else is sending from, at most `limit` of each, and forget it
+        once it is confirmed. Returns how many were sent; 0: there is nothing to do here now. What `send` raises comes
+        out, and nothing that was not confirmed is forgotten."""
+        ...
+
+    async def backlog(self) -> int:
+        """How many wait."""
+        ...
+
+    def wakeups(self) -> AsyncIterator[None]:
+        """One item whenever something may have come; several may fold into one. The first comes as soon as it
+        listens. Ends when the ledger closes; survives a lost connection."""
+        ...
