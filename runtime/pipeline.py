@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, Protocol
 
 import msgspec
@@ -22,7 +23,16 @@ from runtime.policy import retry as policy
 
 
 class Scope(Protocol):
-    """What is made for one piece of work: `db`, `log`, `emit`, and `job` where there is one."""
+    """What is made for one piece of work: `db`, `log`, `emit`, and `job` where there is one.
+
+    The handler runs within its block, whose end commits what was done there, or undoes it when the block raises.
+    """
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Mounted:
@@ -100,7 +110,9 @@ async def _attempt(work: Work) -> outcome.Outcome:
         message = work.decode()
         async with work.clock.timeout(timeout_s):
             with work.metrics.timer(metric.PROCESSING_DURATION, address=work.mounted.route.address):
-                return outcome.Done(await work.mounted.call(message, work.scope))
+                async with work.scope:
+                    result = await work.mounted.call(message, work.scope)
+                return outcome.Done(result)
     except BaseException as error:
         # The one place that judges. A cancellation ends here on purpose: what it means is an outcome too.
         took_s = work.clock.monotonic() - began_at

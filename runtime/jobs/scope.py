@@ -18,6 +18,12 @@ class JobScope:
         self._mounted = mounted
         self._handle = handle
 
+    async def __aenter__(self) -> JobScope:
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        """A job commits what it does step by step: there is nothing to be done at its end."""
+
     @property
     def job(self) -> Job:
         return self._handle

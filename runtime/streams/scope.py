@@ -17,6 +17,12 @@ class StreamScope:
         self._source_id = source_id
         self._correlation_id = correlation_id
 
+    async def __aenter__(self) -> StreamScope:
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        return
+
     @property
     def db(self) -> Db:
         name = f"millrace {self._mounted.module.name} {self._correlation_id}"

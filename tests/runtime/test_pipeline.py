@@ -36,6 +36,13 @@ class Scope:
 
     def __init__(self) -> None:
         self.made: list[str] = []
+        self.ended_with: list[type[BaseException] | None] = []
+
+    async def __aenter__(self) -> Scope:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.ended_with.append(kind)
 
     def __getattr__(self, name: str) -> str:
         self.made.append(name)
