@@ -72,9 +72,9 @@ class HarnessBus(MemoryBus):
         super().__init__(clock, log)
         self.published: list[Envelope] = []
 
-    async def publish(self, envelope: Envelope) -> None:
-        await super().publish(envelope)
-        self.published.append(envelope)
+    async def publish(self, *envelopes: Envelope) -> None:
+        await super().publish(*envelopes)
+        self.published.extend(envelopes)
 
 
 class HarnessAdapters(Adapters):

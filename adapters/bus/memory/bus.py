@@ -105,9 +105,10 @@ class MemoryBus:
     async def start(self) -> None:
         await self._broker.start()
 
-    async def publish(self, envelope: Envelope) -> None:
-        """Returns once the message is kept. An unsafe or missing id or correlation id is replaced."""
-        await self._broker.publish_envelope(identified(envelope, self._clock))
+    async def publish(self, *envelopes: Envelope) -> None:
+        """Returns once all are kept, in this order. An unsafe or missing id or correlation id is replaced."""
+        for envelope in envelopes:
+            await self._broker.publish_envelope(identified(envelope, self._clock))
 
     async def stop_intake(self) -> None:
         """Native subscribers of the application take nothing more either."""

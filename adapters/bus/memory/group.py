@@ -54,6 +54,10 @@ class Group:
     def lag(self) -> int:
         return sum(cursor.lag for cursor in self.cursors)
 
+    @property
+    def members(self) -> Sequence[Member]:
+        return tuple(self._members)
+
     def join(self, member: Member) -> None:
         self._members.append(member)
         self.balance()

@@ -65,6 +65,14 @@ class MemoryLog:
         topic = self._topic(address)
         return topic, topic.group(group, partitions)
 
+    def drop(self, address: str) -> None:
+        """Delete an address with all that is in it; used again, it is a new one. Raises `Conflict` while it is in use.
+
+        What waits for its instant is gone as well. Idempotent: an address that nobody has used is fine.
+        """
+        if address in self._topics:
+            self._topics[address] = self._topics[address].made_anew()
+
     async def publish(self, envelope: Envelope) -> None:
         """Keep the message; waits for room up to the bounds' deadline, then raises `Transient`."""
         if envelope.address.startswith(REPLY_PREFIX):

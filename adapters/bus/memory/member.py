@@ -26,7 +26,7 @@ LAST_RETRY_S = 5.0
 class Holder(Protocol):
     """What a member does with its partitions: the runtime's consumer, or a native subscriber."""
 
-    async def assigned(self, lease: Lease, /) -> None: ...
+    async def assigned(self, lease: Lease, /) -> int | None: ...
 
     async def revoked(self, lease: Lease, /) -> None: ...
 
@@ -66,6 +66,14 @@ class Lease:
         self.over = False
         self.queued = False
 
+    @property
+    def incarnation(self) -> str:
+        return self._topic.incarnation
+
+    @property
+    def lag(self) -> int:
+        return self._cursor.lag
+
     def pause(self, reason: str) -> None:
         self.reasons.add(reason)
 
@@ -82,6 +90,10 @@ class Lease:
         self._owned("release")
         self._cursor.hand_back(positions)
         self.signal()
+
+    def seek(self, position: int) -> None:
+        """Fetch from `position` on instead of the committed one."""
+        self._cursor.seek(position)
 
     def take(self, max_rows: int, max_bytes: int) -> list[Delivery]:
         """The next fetch; empty while paused, before `assigned` returned and once `revoked` began."""
@@ -122,6 +134,7 @@ class Lease:
         self.fetching = False
         self._topic.owners[self._group.name][self.index] = None
         self._cursor.rewind()
+        self._topic.trim(self.index)
         self.member.leases.pop(self.index, None)
         self._group.given_up(self.index)
 
@@ -229,7 +242,9 @@ class Member:
         self._topic.owners[self._group.name][index] = lease
         ours = False
         try:
-            await self._holder.assigned(lease)
+            position = await self._holder.assigned(lease)
+            if position is not None:
+                lease.seek(position)
             ours = True
             self.faults.pop(index, None)
         except Exception as error:

@@ -69,6 +69,7 @@ class Cursor:
         self.committed = records.start
         self.next = records.start
         """The first position that has not been handed out since the last rewind."""
+        self._floor = records.start  # below it nothing is out; below `committed` after a seek back
         self._reached = records.start  # the first that was never handed out at all
         self._again: list[int] = []  # a heap of what was handed back; always below `next`
         self._back: set[int] = set()  # the same as a set, and what is held
@@ -85,6 +86,11 @@ class Cursor:
         """How many messages this group still has to commit."""
         return self.records.end - self.committed
 
+    @property
+    def needed_from(self) -> int:
+        """Below it this group wants nothing any more."""
+        return min(self._floor, self.committed)
+
     def take(self, max_rows: int, max_bytes: int) -> list[Delivery]:
         """What comes next, in order of position."""
         if not self._again and self.next >= self._reached:
@@ -100,15 +106,16 @@ class Cursor:
 
         Raises `Conflict` for a position beyond the end of the partition.
         """
-        if position <= self.committed:
+        if position <= self.needed_from:
             return
         if position > self.records.end:
             raise Conflict(
                 f"position {position} cannot be committed: {self.records.partition.address} partition "
                 f"{self.records.partition.index} ends at {self.records.end}; commit what was fetched"
             )
-        self._forget(range(self.committed, position))
-        self.committed = position
+        self._forget(range(self.needed_from, position))
+        self._floor = max(self._floor, position)
+        self.committed = max(self.committed, position)
         self._pass_finished()
 
     def finish(self, position: int) -> None:
@@ -146,7 +153,20 @@ class Cursor:
 
     def rewind(self) -> None:
         """All that is not finished comes again: its owner is gone."""
-        self.next = self.committed
+        self._go_to(self.committed)
+
+    def seek(self, position: int) -> None:
+        """Hand out from `position` on, until the next rewind; what is committed stays so. What is not retained any more
+        is passed over. Raises `Conflict` for a position beyond the end of the partition."""
+        if position > self.records.end:
+            raise Conflict(
+                f"position {position} cannot be fetched from: {self.records.partition.address} partition "
+                f"{self.records.partition.index} ends at {self.records.end}; the position is of another making of it"
+            )
+        self._go_to(max(position, self.records.start))
+
+    def _go_to(self, position: int) -> None:
+        self._floor = self.next = position
         self._again.clear()
         self._back.clear()
         self._held.clear()
@@ -179,13 +199,16 @@ class Cursor:
         return Delivery(first.envelope, first.partition, position, deliveries)
 
     def _is_out(self, position: int) -> bool:
-        return self.committed <= position < self.next and position not in self._back and position not in self._finished
+        return self._floor <= position < self.next and position not in self._back and position not in self._finished
 
     def _pass_finished(self) -> None:
+        behind = self._floor < self.committed  # it was sought back: what is committed comes again nevertheless
         while self.committed in self._finished:
             self._finished.discard(self.committed)
             self.committed += 1
-        self.next = max(self.next, self.committed)
+        if not behind:
+            self._floor = max(self._floor, self.committed)
+        self.next = max(self.next, self._floor)
         self._reached = max(self._reached, self.committed)
 
     def _forget(self, positions: range | tuple[int]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from adapters.bus.memory.group import Group
 from adapters.bus.memory.partition import Records
-from contracts.errors import Faults, Transient
+from contracts.errors import Conflict, Faults, Transient
 from contracts.message import Envelope, Partition
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Topic:
     def __init__(self, log: MemoryLog, address: str) -> None:
         self.log = log
         self.address = address
+        self.incarnation = log.clock.new_id()
+        """Which making of the address this is; a `MemoryLog` that drops it makes another."""
         self.owners: dict[str, list[Lease | None]] = {}
         """By group and partition: whose it is."""
         self._groups: dict[str, Group] = {}
@@ -82,6 +84,14 @@ class Topic:
             )
         self._partitions = partitions
         self._delays = self._delays and delays
+
+    def made_anew(self) -> Topic:
+        """The same address as it was declared, with nothing in it. Raises `Conflict` while it is in use."""
+        if self._waiting or any(group.members for group in self._groups.values()):
+            raise Conflict(f"{self.address} cannot be dropped: it is in use; close the buses that read or fill it")
+        anew = Topic(self.log, self.address)
+        anew._partitions, anew._delays = self._partitions, self._delays
+        return anew
 
     def group(self, name: str, partitions: int | None) -> Group:
         if partitions is not None:
@@ -129,7 +139,7 @@ class Topic:
         """Drop what every group has committed of a partition, and let those in who wait for room."""
         records = self._records[index]
         cursors = [group.cursors[index] for group in self._groups.values()]
-        count, freed_bytes = records.drop_below(min(cursor.committed for cursor in cursors))
+        count, freed_bytes = records.drop_below(min(cursor.needed_from for cursor in cursors))
         if count:
             self._messages -= count
             self._bytes -= freed_bytes
