@@ -21,20 +21,23 @@ settings.load_profile("millrace")
 # Suites are plain modules that tests call: their asserts are to be as telling as those of tests.
 pytest.register_assert_rewrite("tests.conformance")
 
-POSTGRES = services.Postgres()
+SERVICES = {"postgres": services.Postgres(), "redis_server": services.Redis(), "kafka": services.Kafka()}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start what the chosen tests need, outside of any test's own deadline."""
     if session.config.option.collectonly:
         return
-    if any("postgres" in getattr(item, "fixturenames", ()) for item in session.items):
-        POSTGRES.start()
+    asked_for = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for name, service in SERVICES.items():
+        if name in asked_for:
+            service.start()
 
 
 def pytest_sessionfinish() -> None:
     """End what was started, also when the run was interrupted."""
-    POSTGRES.stop()
+    for service in SERVICES.values():
+        service.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -66,7 +69,19 @@ def reference_data() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> services.Running:
     """One PostgreSQL for the run."""
-    return POSTGRES.require()
+    return SERVICES["postgres"].require()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> services.Running:
+    """One Redis for the run; whoever needs it empty flushes a database of their own number."""
+    return SERVICES["redis_server"].require()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> services.Running:
+    """One Kafka for the run; `url` is its bootstrap servers, and its topics are made by whoever needs them."""
+    return SERVICES["kafka"].require()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,31 @@
+"""Real services for tests: an address from the environment, else a container, else native.
+
+One of each per run, started before the first test that asks for it (so that a slow pull is not a slow test). What a
+killed run left behind is cleared by the next one. A service that can't be had fails its tests in CI and skips them
+elsewhere; the summary of the run ends with what was not tried and what would help.
+"""
+
+from __future__ import annotations
+
+from tests.kit.services.kafka import Kafka, start_kafka
+from tests.kit.services.missing import Untried, missing, reference_data, untried
+from tests.kit.services.native import NativeServer
+from tests.kit.services.postgres import Postgres
+from tests.kit.services.redis import Redis, start_redis
+from tests.kit.services.service import CannotStart, Running, Service
+
+__all__ = [
+    "CannotStart",
+    "Kafka",
+    "NativeServer",
+    "Postgres",
+    "Redis",
+    "Running",
+    "Service",
+    "Untried",
+    "missing",
+    "reference_data",
+    "start_kafka",
+    "start_redis",
+    "untried",
+]

@@ -1,0 +1,117 @@
+"""Kafka: one node in KRaft mode, the same in a container and native."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from tests.kit.services.containers import from_container, require_engine
+from tests.kit.services.home import Home
+from tests.kit.services.kafka_programs import VERSION, find_programs
+from tests.kit.services.native import DidNotStart, NativeServer
+from tests.kit.services.ports import Port
+from tests.kit.services.service import CannotStart, Running, Service, native_running
+
+NAME = "Kafka"
+IMAGE = f"apache/kafka:{VERSION}"
+STARTED = "Kafka Server started"
+PARTITIONS = 8
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
+    "num.partitions": str(PARTITIONS),
+    "auto.create.topics.enable": "false",  # so that the topics of tests are those that our own code has made
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    # A broker that was killed can come back only when its former life has run out.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.cleaner.dedupe.buffer.size": "2097152",
+}
+JAVA = ("-Xmx512m", "-XX:ActiveProcessorCount=1", "-XX:-UsePerfData")
+
+
+class Kafka(Service):
+    """`url` is its bootstrap servers."""
+
+    def __init__(self) -> None:
+        remedy = (
+            "Set MILLRACE_TEST_KAFKA to bootstrap servers where topics may be made, start Docker, "
+            "or install Java 17 or newer and Maven."
+        )
+        super().__init__(NAME, ways=(_container, start_kafka), remedy=remedy)
+
+
+def start_kafka() -> Running:
+    """A native broker. Raises `CannotStart`."""
+    java, programs = find_programs()
+    home = Home("kafka")
+    logs = home.data / "logs"
+    shutil.copytree(programs / "formatted", logs)
+    clients, proxied, proxy, controller = ports = [Port() for _ in range(4)]
+    settings = {
+        **SETTINGS,
+        "controller.quorum.voters": f"1@{controller.address}",
+        "listeners": f"CONTROLLER://{controller.address},PLAINTEXT://{clients.address},PROXIED://{proxied.address}",
+        "advertised.listeners": f"PLAINTEXT://{clients.address},PROXIED://{proxy.address}",
+        "log.dirs": str(logs),
+    }
+    properties = home.path / "server.properties"
+    properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    command = [
+        java,
+        *JAVA,
+        f"-Djava.io.tmpdir={home.data}",
+        "-cp",
+        f"{programs / 'libs'}/*",
+        "kafka.Kafka",
+        str(properties),
+    ]
+    server = NativeServer(NAME, command, home=home, ports=ports, ready=lambda server: STARTED in server.log)
+    try:
+        server.start()
+    except DidNotStart as error:
+        server.end()
+        raise CannotStart(str(error)) from error
+    return native_running(NAME, clients.address, server, behind=proxied.number, advertised=proxy.number)
+
+
+def _container() -> Running:
+    require_engine()
+    clients, proxied, proxy = ports = [Port() for _ in range(3)]
+
+    def make() -> Any:
+        from testcontainers.core.container import DockerContainer
+        from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+
+        container = DockerContainer(IMAGE).waiting_for(LogMessageWaitStrategy(STARTED))
+        host = container.get_docker_client().host()
+        settings = {
+            **SETTINGS,
+            "controller.quorum.voters": "1@localhost:9093",
+            "listeners": "CONTROLLER://:9093,PLAINTEXT://:9092,PROXIED://:9094",
+            "advertised.listeners": f"PLAINTEXT://{host}:{clients.number},PROXIED://{proxy.address}",
+        }
+        for name, value in settings.items():
+            container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
+        for inside, outside in ((9092, clients), (9094, proxied)):
+            outside.release()
+            container.with_bind_ports(inside, outside.number)
+        return container
+
+    def url(container: Any) -> str:
+        return f"{container.get_container_host_ip()}:{clients.number}"
+
+    try:
+        return from_container(NAME, IMAGE, make, url, behind=proxied.number, advertised=proxy.number)
+    finally:
+        for port in ports:
+            port.release()

@@ -1,0 +1,26 @@
+"""Topics of Kafka for one test alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.kit.services import Running
+
+
+@asynccontextmanager
+async def fresh_topic(kafka: Running, *, partitions: int = 1) -> AsyncIterator[str]:
+    """The name of a new topic, which is deleted when the block ends."""
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
+
+    name = f"kit-{secrets.token_hex(6)}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.url)
+    await admin.start()
+    try:
+        created = await admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])
+        assert [error[:2] for error in created.topic_errors] == [(name, 0)], created
+        yield name
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
