@@ -1,26 +1,80 @@
-"""Publishing from a handler, under ids that derive from the source."""
+"""Publishing from a handler: under ids that derive from the source, and together with its effects."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from contracts.job import Claim
 from contracts.message import Envelope
-from contracts.ports import Bus, Clock
+from contracts.ports import Bus, Clock, Tx
+from contracts.ports.outbox import Outbox
+
+SOURCE_ID = "source-id"
+"""The header of an emitted message that says which message, or which job, it comes of."""
+
+
+class Stamp:
+    """Makes the messages of one piece of work: those that it makes again at another attempt have the same ids, and
+    different ones have different ids, so that whoever receives one twice can tell.
+
+    `by` is who handles the source (two groups that emit for one message emit two messages). The ids of a job go by its
+    checkpoint: the n-th message after it has the same id at every run that passes there.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        by: str,
+        source_id: str,
+        correlation_id: str,
+        checkpoint: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
+        self._clock = clock
+        self._by = by
+        self._source_id = source_id
+        self._correlation_id = correlation_id
+        self._checkpoint = checkpoint
+        self._last: bytes | None = None
+        self._point = ""
+        self._counts: dict[str, int] = {}
+
+    def envelope(
+        self, address: str, message: msgspec.Struct, *, key: str | None, headers: Mapping[str, str] | None
+    ) -> Envelope:
+        """The next message."""
+        point = self._point_now()
+        count = self._counts[point] = self._counts.get(point, 0) + 1
+        # Address and key are there so that what is emitted in another order has other ids: a repeat that isn't known
+        # for one does less harm than a message that is taken for a repeat.
+        named = msgspec.json.encode((self._by, self._source_id, point, count, address, key))
+        return Envelope(
+            id=hashlib.sha256(named).hexdigest()[:32],
+            address=address,
+            body=msgspec.json.encode(message),
+            key=key,
+            headers={**(headers or {}), SOURCE_ID: self._source_id},
+            correlation_id=self._correlation_id,
+            published_at=self._clock.now(),
+        )
+
+    def _point_now(self) -> str:
+        if (checkpoint := self._checkpoint()) is not self._last:
+            self._last = checkpoint
+            self._point = "" if checkpoint is None else _digest(checkpoint)
+        return self._point
 
 
 class Emitter:
-    """Implements `contracts.ports.Emit`: the n-th message that a source emits has the same id at every attempt, so
-    that whoever receives it twice can tell. It is confirmed by the bus before the handler goes on."""
+    """Implements `contracts.ports.Emit` without an outbox: each message is confirmed by the bus before the handler goes
+    on, and is there whatever becomes of the attempt."""
 
-    def __init__(self, bus: Bus, clock: Clock, *, source_id: str, correlation_id: str) -> None:
+    def __init__(self, bus: Bus, clock: Clock, *, source_id: str, correlation_id: str, by: str = "") -> None:
         self._bus = bus
-        self._clock = clock
-        self._source_id = source_id
-        self._correlation_id = correlation_id
-        self._count = 0
+        self._stamp = Stamp(clock, by=by, source_id=source_id, correlation_id=correlation_id)
 
     async def __call__(
         self,
@@ -29,16 +83,72 @@ class Emitter:
         *,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        tx: Tx | None = None,
     ) -> str:
-        self._count += 1
-        envelope = Envelope(
-            id=hashlib.sha256(f"{self._source_id}/{self._count}".encode()).hexdigest()[:32],
-            address=address,
-            body=msgspec.json.encode(message),
-            key=key,
-            headers=headers or {},
-            correlation_id=self._correlation_id,
-            published_at=self._clock.now(),
-        )
+        envelope = self._stamp.envelope(address, message, key=key, headers=headers)
         await self._bus.publish(envelope)
         return envelope.id
+
+
+class CollectingEmitter:
+    """Implements `contracts.ports.Emit` for one attempt at a message or a batch: whoever made it adds what was
+    `collected` to the outbox, in the transaction of the message."""
+
+    def __init__(self, clock: Clock, *, source_id: str, correlation_id: str, by: str = "") -> None:
+        self._stamp = Stamp(clock, by=by, source_id=source_id, correlation_id=correlation_id)
+        self._collected: list[Envelope] = []
+
+    async def __call__(
+        self,
+        address: str,
+        message: msgspec.Struct,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tx: Tx | None = None,
+    ) -> str:
+        envelope = self._stamp.envelope(address, message, key=key, headers=headers)
+        self._collected.append(envelope)
+        return envelope.id
+
+    def collected(self) -> list[Envelope]:
+        """All so far, in order."""
+        return list(self._collected)
+
+
+class JobEmitter:
+    """Implements `contracts.ports.Emit` for one run of a job, by the outbox. `checkpoint` tells the last one saved."""
+
+    def __init__(
+        self, outbox: Outbox, clock: Clock, claim: Claim, *, checkpoint: Callable[[], bytes | None] | None = None
+    ) -> None:
+        self._outbox = outbox
+        self._claim = claim
+        self._stamp = Stamp(
+            clock,
+            by=claim.address,
+            source_id=claim.id,
+            correlation_id=claim.correlation_id,
+            checkpoint=checkpoint or (lambda: claim.checkpoint),
+        )
+
+    async def __call__(
+        self,
+        address: str,
+        message: msgspec.Struct,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tx: Tx | None = None,
+    ) -> str:
+        envelope = self._stamp.envelope(address, message, key=key, headers=headers)
+        # A transaction of the job's own `Db` is fenced already.
+        await self._outbox.add([envelope], tx=tx, claim=None if tx is not None else self._claim)
+        return envelope.id
+
+
+def _digest(checkpoint: bytes) -> str:
+    """The same for the bytes that were saved and for those that the ledger gives back, which may be spaced and sorted
+    otherwise."""
+    canonical = msgspec.json.encode(msgspec.json.decode(checkpoint), order="deterministic")
+    return hashlib.sha256(canonical).hexdigest()[:16]

@@ -13,6 +13,7 @@ import msgspec
 
 from contracts.message import Delivery, Envelope, Partition
 from contracts.module import Route
+from contracts.ports.database import Tx
 from contracts.ports.health import Checked
 
 
@@ -119,7 +120,10 @@ class Bus(Checked, Protocol):
 
 
 class Emit(Protocol):
-    """Publish from a handler. The id of what is emitted derives from the source, so a repeat is recognised."""
+    """Send messages from a handler, through the outbox: they are kept together with the handler's effects, and leave
+    soon after that, those of one key in their order. Their ids derive from the source (a message, or a job), so a
+    repeat is recognised; the header `source-id` names it, and its correlation id goes on.
+    """
 
     async def __call__(
         self,
@@ -128,6 +132,13 @@ class Emit(Protocol):
         *,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        tx: Tx | None = None,
     ) -> str:
-        """Returns the id of the message."""
+        """Returns the id of the message.
+
+        On a stream it is sent if the attempt succeeds, and only then: it is part of the one transaction of its message,
+        which `tx` is too. In a job it is kept for good when this returns, whatever becomes of the run, unless another
+        worker owns the job now (`LeaseLost`); with `tx`, a transaction of the job's `Db`, it is sent if that commits,
+        and costs no commit of its own.
+        """
         ...

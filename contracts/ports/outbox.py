@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
+from contracts.job import Claim
 from contracts.message import Envelope
 from contracts.ports.database import Tx
 
@@ -15,8 +16,9 @@ Send = Callable[[Sequence[Envelope]], Awaitable[None]]
 class Outbox(Protocol):
     """Messages of one key leave in the order in which they were added; a repeat after a crash carries the same id."""
 
-    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None) -> None:
-        """Keep them within `tx`, or in a transaction of its own. Ids that wait already are left as they are."""
+    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
+        """Keep them within `tx`, or in a transaction of its own, which raises `LeaseLost` where the job of `claim` is
+        another's now. Ids that wait already are left as they are. Raises `BadInput` for what can't be kept."""
         ...
 
     async def relay(self, send: Send, *, limit: int = 500) -> int:
