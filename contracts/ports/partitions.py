@@ -53,6 +53,9 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing at or above it was started; said before anything beyond the last one is."""
     lag: int = 0
     open: int = 0
+    needless_below: int | None = None
+    """Where positions are the bus's alone: what it has committed. What was kept of finished positions below it (a
+    parked message's, say) is forgotten then."""
 
 
 class Known(msgspec.Struct, frozen=True):

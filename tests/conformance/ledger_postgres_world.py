@@ -14,6 +14,8 @@ INSTANTS = {
     "jobs": ("rank", "recorded_at", "not_before", "started_at", "finished_at", "cancel_requested_at"),
     "workers": ("started_at", "lease_until"),
     "dead_letters": ("buried_at",),
+    "partitions": ("taken_at", "reported_at"),
+    "seen": ("until",),
 }
 
 

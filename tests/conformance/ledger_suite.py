@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.conformance import ledger_claiming, ledger_desk, ledger_leasing, ledger_recording, ledger_settling
+from tests.conformance import (
+    ledger_claiming,
+    ledger_desk,
+    ledger_leasing,
+    ledger_positions,
+    ledger_recording,
+    ledger_settling,
+)
 from tests.conformance.ledger_world import Promise
 
 PROMISES: list[Promise] = [
@@ -11,6 +18,7 @@ PROMISES: list[Promise] = [
     *ledger_settling.PROMISES,
     *ledger_leasing.PROMISES,
     *ledger_desk.PROMISES,
+    *ledger_positions.PROMISES,
 ]
 
 

@@ -9,8 +9,10 @@ import msgspec
 
 from adapters.ledger.rank import rank_us
 from contracts.job import Claim, JobState, NewJob, Progress
+from contracts.message import Partition
 from contracts.ports.clock import Clock
 from contracts.ports.ledger import DeadLetter, Worker
+from contracts.ports.partitions import Hold, Span
 
 ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 
@@ -48,6 +50,23 @@ class Job(msgspec.Struct, kw_only=True):
             self.worker_id = None
 
 
+class Row(msgspec.Struct, kw_only=True):
+    """A partition of a group, and how far it stands; `finished` is what is finished at or above its position."""
+
+    epoch: int = 0
+    incarnation: str | None = None
+    worker_id: str | None = None
+    taken_at: datetime | None = None
+    reported_at: datetime | None = None
+    position: int | None = None
+    reach: int | None = None
+    suspects_below: int | None = None
+    lag: int = 0
+    open: int = 0
+    finished: list[Span] = []
+    charges: dict[int, int] = {}
+
+
 class Books:
     """The tables, and what happens to their rows."""
 
@@ -57,6 +76,8 @@ class Books:
         self.jobs: dict[str, Job] = {}
         self.workers: dict[str, tuple[Worker, datetime, datetime]] = {}
         self.letters: dict[tuple[str, str], DeadLetter] = {}
+        self.partitions: dict[tuple[str, Partition], Row] = {}
+        self.seen: dict[tuple[str, str, str], datetime] = {}
         self.listening: set[asyncio.Event] = set()
         self.open = False
         self._now = clock.now()
@@ -117,6 +138,11 @@ class Books:
     def held(self, claim: Claim) -> Job | None:
         job = self.jobs.get(claim.id)
         return job if job and job.fence == claim.fence and job.state is JobState.RUNNING else None
+
+    def row_of(self, hold: Hold) -> Row | None:
+        """None: the epoch has moved on."""
+        row = self.partitions.get((hold.group, hold.partition))
+        return row if row is not None and row.epoch == hold.epoch else None
 
     def running(self, worker_id: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.state is JobState.RUNNING and job.worker_id == worker_id]

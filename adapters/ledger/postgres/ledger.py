@@ -7,6 +7,7 @@ from adapters.ledger.postgres.dead_letters import PostgresDeadLetters
 from adapters.ledger.postgres.desk import PostgresDesk
 from adapters.ledger.postgres.holdings import Holdings
 from adapters.ledger.postgres.leases import PostgresLeases
+from adapters.ledger.postgres.partitions import PostgresPartitions
 from adapters.ledger.postgres.queue import PostgresQueue
 from adapters.ledger.postgres.session import Session
 from adapters.ledger.postgres.wakes import Wakes
@@ -27,6 +28,7 @@ class PostgresLedger:
         self.leases = PostgresLeases(self._session, holdings)
         self.queue = PostgresQueue(self._session, holdings, self._wakes)
         self.desk = PostgresDesk(self._session)
+        self.partitions = PostgresPartitions(self._session)
         self.dead_letters = PostgresDeadLetters(self._session)
 
     async def open(self) -> None:

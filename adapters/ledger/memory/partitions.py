@@ -1,0 +1,175 @@
+"""Positions of streams, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+
+from adapters.ledger import storable
+from adapters.ledger.memory.books import Books, Row
+from adapters.ledger.memory.tx import MemoryTx
+from adapters.ledger.refusals import lost, other_incarnation, still_held
+from adapters.ledger.spans import checked, covers, meets, merged, put
+from contracts.message import Partition
+from contracts.ports.database import Tx
+from contracts.ports.partitions import Hold, Holding, Known, Reported, Span, Taken
+
+
+class MemoryPartitions:
+    """Implements `Partitions`; nothing in it awaits, so every method is atomic, and so is a transaction's end."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def take(
+        self, group: str, partition: Partition, *, worker_id: str, incarnation: str, durable: bool = True
+    ) -> Taken:
+        storable.name(group, what="group")
+        storable.name(partition.address, what="address")
+        row = self._books.partitions.setdefault((group, partition), Row())
+        if row.incarnation not in (None, incarnation):
+            if durable and row.position is not None:
+                raise other_incarnation(
+                    group, partition, stored=row.incarnation or "", came=incarnation, position=row.position
+                )
+            row.position = row.reach = row.suspects_below = None
+            row.finished, row.charges = [], {}
+        if row.worker_id is None:
+            row.suspects_below = None
+        elif row.worker_id != worker_id:
+            row.suspects_below = _greatest(row.reach, row.suspects_below)
+        row.epoch += 1
+        row.incarnation, row.worker_id = incarnation, worker_id
+        row.taken_at, row.reported_at = self._books.now(), None
+        row.lag = row.open = 0
+        return Taken(
+            hold=Hold(group, partition, row.epoch),
+            position=row.position,
+            finished=tuple(row.finished),
+            suspects_below=row.suspects_below,
+            charges={
+                at: times
+                for at, times in row.charges.items()
+                if not covers(row.finished, at) and at >= (row.position or 0)
+            },
+        )
+
+    async def report(self, reports: Sequence[Reported]) -> list[bool]:
+        return [self._report(said) for said in reports]
+
+    async def leave(self, hold: Hold, *, position: int | None, finished: Sequence[Span] = ()) -> bool:
+        spans = [checked(span) for span in finished]
+        if (row := self._books.row_of(hold)) is None:
+            return False
+        row.worker_id = row.suspects_below = None
+        row.reported_at = self._books.now()
+        row.lag = row.open = 0
+        row.position = _greatest(row.position, position)
+        row.finished = merged([*row.finished, *spans], floor=row.position)
+        return True
+
+    def transaction(
+        self, hold: Hold, span: Span, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+    ) -> AbstractAsyncContextManager[Tx]:
+        return self._transaction(hold, checked(span), ids if dedupe_s > 0 else (), dedupe_s)
+
+    async def finish(self, hold: Hold, span: Span) -> None:
+        self.settle(hold, [checked(span)])
+
+    async def known(self, hold: Hold, *, positions: Sequence[int] = (), ids: Sequence[str] = ()) -> Known:
+        row = self._books.partitions.get((hold.group, hold.partition), Row())
+        return Known(
+            frozenset(at for at in positions if at < (row.position or 0) or covers(row.finished, at)),
+            frozenset(id_ for id_ in ids if self._was_seen(hold, id_)),
+        )
+
+    async def charge(self, hold: Hold, position: int) -> int:
+        if (row := self._books.row_of(hold)) is None:
+            raise lost(hold)
+        row.charges[position] = row.charges.get(position, 0) + 1
+        return row.charges[position]
+
+    async def holdings(self) -> list[Holding]:
+        return [
+            Holding(
+                group=group,
+                partition=partition,
+                epoch=row.epoch,
+                worker_id=row.worker_id,
+                taken_at=row.taken_at,
+                reported_at=row.reported_at,
+                position=row.position,
+                lag=row.lag,
+                open=row.open,
+                parked=0,
+            )
+            for (group, partition), row in sorted(self._books.partitions.items(), key=lambda one: one[0])
+        ]
+
+    async def reset(self, group: str, address: str, *, to: int | None) -> int:
+        rows = [
+            (partition.index, row)
+            for (of, partition), row in sorted(self._books.partitions.items(), key=lambda one: one[0])
+            if (of, partition.address) == (group, address)
+        ]
+        held = [(index, row.worker_id) for index, row in rows if row.worker_id and self._books.lives(row.worker_id)]
+        if held:
+            raise still_held(group, address, held)
+        for _, row in rows:
+            row.epoch += 1
+            row.position, row.finished, row.charges = to, [], {}
+            row.incarnation = row.reach = row.suspects_below = row.worker_id = None
+            row.lag = row.open = 0
+        return len(rows)
+
+    async def prune(self, *, batch: int = 1000) -> int:
+        now = self._books.now()
+        old = [name for name, until in self._books.seen.items() if until <= now][:batch]
+        for name in old:
+            del self._books.seen[name]
+        return len(old)
+
+    def settle(self, hold: Hold, spans: Sequence[Span]) -> Row:
+        """Mark the spans, which don't meet each other, as finished: all of them, or `LeaseLost`."""
+        if (row := self._books.row_of(hold)) is None:
+            raise lost(hold)
+        for span in spans:
+            if span[0] < (row.position or 0) or meets(row.finished, span):
+                raise lost(hold, f"or {span} was finished before")
+        for span in spans:
+            put(row.finished, span)
+        return row
+
+    @asynccontextmanager
+    async def _transaction(self, hold: Hold, span: Span, ids: Sequence[str], dedupe_s: float) -> AsyncIterator[Tx]:
+        tx = MemoryTx()
+        yield tx
+        if any(self._was_seen(hold, id_) for id_ in ids):
+            raise lost(hold, "or a message of the same id was handled before")
+        self.settle(hold, [span])
+        until = self._books.now() + timedelta(seconds=dedupe_s)
+        self._books.seen.update({self._seen_as(hold, id_): until for id_ in ids})
+        tx.apply()
+
+    def _report(self, said: Reported) -> bool:
+        if (row := self._books.row_of(said.hold)) is None:
+            return False
+        row.position = _greatest(row.position, said.position)
+        row.reach = _greatest(row.reach, said.reach)
+        row.lag, row.open, row.reported_at = said.lag, said.open, self._books.now()
+        if (below := _greatest(row.position, said.needless_below)) is not None:
+            row.finished = merged(row.finished, floor=below)
+            row.charges = {at: times for at, times in row.charges.items() if at >= below}
+        return True
+
+    def _seen_as(self, hold: Hold, id_: str) -> tuple[str, str, str]:
+        return hold.group, hold.partition.address, storable.key(id_) or ""
+
+    def _was_seen(self, hold: Hold, id_: str) -> bool:
+        until = self._books.seen.get(self._seen_as(hold, id_))
+        return until is not None and until > self._books.now()
+
+
+def _greatest(one: int | None, other: int | None) -> int | None:
+    return max((at for at in (one, other) if at is not None), default=None)

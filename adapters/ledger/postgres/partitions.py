@@ -1,0 +1,204 @@
+"""Positions of streams, on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from adapters.ledger import storable
+from adapters.ledger.postgres.literals import numbers, texts
+from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
+from adapters.ledger.postgres.statements import named
+from adapters.ledger.refusals import lost, other_incarnation, still_held
+from adapters.ledger.spans import checked, covers, merged
+from contracts.errors import Conflict
+from contracts.message import Partition
+from contracts.ports.database import Guard, Tx
+from contracts.ports.partitions import Hold, Holding, Known, Reported, Span, Taken
+
+SQL = named("partitions.sql")
+
+
+class PostgresPartitions:
+    """Implements `Partitions`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def take(
+        self, group: str, partition: Partition, *, worker_id: str, incarnation: str, durable: bool = True
+    ) -> Taken:
+        storable.name(group, what="group")
+        storable.name(partition.address, what="address")
+        named_ = (group, partition.address, partition.index)
+        raised = await self._session.row(SQL["raise_epoch"], *named_, incarnation, durable)
+        if raised is None:
+            raise await self._other_incarnation(named_, incarnation)
+        hold = Hold(group, partition, raised["epoch"])
+
+        async def settle_in(connection: Any) -> Taken | None:
+            async with connection.transaction():
+                return await _take(connection, hold, worker_id, incarnation, durable=durable)
+
+        taken = await self._session.run(settle_in)
+        if taken is None:
+            raise await self._other_incarnation(named_, incarnation)
+        return taken
+
+    async def report(self, reports: Sequence[Reported]) -> list[bool]:
+        if not reports:
+            return []
+        rows = await self._session.rows(
+            SQL["report"],
+            texts([said.hold.group for said in reports]),
+            texts([said.hold.partition.address for said in reports]),
+            numbers([said.hold.partition.index for said in reports]),
+            numbers([said.hold.epoch for said in reports]),
+            numbers([said.position for said in reports]),
+            numbers([said.reach for said in reports]),
+            numbers([said.lag for said in reports]),
+            numbers([said.open for said in reports]),
+            numbers([said.needless_below for said in reports]),
+        )
+        kept = {row["number"] for row in rows}
+        return [number in kept for number in range(1, len(reports) + 1)]
+
+    async def leave(self, hold: Hold, *, position: int | None, finished: Sequence[Span] = ()) -> bool:
+        async def leave(connection: Any) -> bool:
+            async with connection.transaction():
+                row = await _row(connection, SQL["lock"], *_named(hold))
+                if row is None or row["epoch"] != hold.epoch:
+                    return False
+                left = await _row(connection, SQL["leave"], row["id"], _text(position))
+                await _compact(connection, row["id"], _int(left["position"]), map(checked, finished))
+                return True
+
+        return await self._session.run(leave)
+
+    def transaction(
+        self, hold: Hold, span: Span, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+    ) -> AbstractAsyncContextManager[Tx]:
+        guard = Guard(sql=SQL["finish"], args=_finishing(hold, span))
+        if ids and dedupe_s > 0:
+            kept = sorted({storable.key(id_) or "" for id_ in ids})
+            guard = Guard(sql=SQL["finish_once"], args=(*guard.args, kept, dedupe_s))
+        return self._session.db.scoped(name=name, guard=guard).transaction()
+
+    async def finish(self, hold: Hold, span: Span) -> None:
+        if await self._session.row(SQL["finish"], *_finishing(hold, span), repeatable=False) is None:
+            raise lost(hold, f"or {span} was finished before")
+
+    async def known(self, hold: Hold, *, positions: Sequence[int] = (), ids: Sequence[str] = ()) -> Known:
+        kept = {storable.key(id_) or "": id_ for id_ in ids}
+        row = await self._session.row(SQL["known"], *_named(hold), numbers(positions), list(kept))
+        return Known(frozenset(map(int, row["positions"])), frozenset(kept[id_] for id_ in row["ids"]))
+
+    async def charge(self, hold: Hold, position: int) -> int:
+        row = await self._session.row(SQL["charge"], *_named(hold), hold.epoch, str(position), repeatable=False)
+        if row is None:
+            raise lost(hold)
+        return int(row["times"])
+
+    async def holdings(self) -> list[Holding]:
+        return [
+            Holding(
+                group=row["group_name"],
+                partition=Partition(row["address"], row["index"]),
+                epoch=row["epoch"],
+                worker_id=row["worker_id"],
+                taken_at=row["taken_at"],
+                reported_at=row["reported_at"],
+                position=_int(row["position"]),
+                lag=row["lag"],
+                open=row["open"],
+                parked=row["parked"],
+            )
+            for row in await self._session.ask(SQL["holdings"])
+        ]
+
+    async def reset(self, group: str, address: str, *, to: int | None) -> int:
+        async def reset(connection: Any) -> int:
+            async with connection.transaction():
+                rows = await connection.fetch(SQL["lock_all"], group, address, timeout=STATEMENT_TIMEOUT_S)
+                holders = await connection.fetch(SQL["living_holders"], group, address, timeout=STATEMENT_TIMEOUT_S)
+                if holders:
+                    raise still_held(group, address, [(row["index"], row["worker_id"]) for row in holders])
+                done = await _row(connection, SQL["reset"], [row["id"] for row in rows], _text(to))
+                return int(done[0])
+
+        await self._session.rows(SQL["raise_all"], group, address)
+        return await self._session.run(reset)
+
+    async def prune(self, *, batch: int = 1000) -> int:
+        row = await self._session.row(SQL["prune"], batch)
+        return int(row[0])
+
+    async def _other_incarnation(self, named_: tuple[str, str, int], incarnation: str) -> Conflict:
+        row = await self._session.row(SQL["stored"], *named_)
+        group, address, index = named_
+        position = _int(row["position"]) or 0
+        return other_incarnation(
+            group, Partition(address, index), stored=row["incarnation"], came=incarnation, position=position
+        )
+
+
+async def _take(connection: Any, hold: Hold, worker_id: str, incarnation: str, *, durable: bool) -> Taken | None:
+    """None: another incarnation came between."""
+    row = await _row(connection, SQL["lock"], *_named(hold))
+    id_, position = row["id"], _int(row["position"])
+    if row["epoch"] != hold.epoch:
+        return Taken(hold=hold)  # taken by another since: what there is to know is theirs
+    if row["incarnation"] not in (None, incarnation):
+        if durable and position is not None:
+            return None
+        position = None
+        for part in ("begin_anew", "clear_spans", "clear_charges"):
+            await connection.execute(SQL[part], id_, timeout=STATEMENT_TIMEOUT_S)
+    finished = await _compact(connection, id_, position, ())
+    charged = await connection.fetch(SQL["charges"], id_, timeout=STATEMENT_TIMEOUT_S)
+    held = await _row(connection, SQL["take"], id_, hold.epoch, worker_id, incarnation)
+    return Taken(
+        hold=hold,
+        position=position,
+        finished=tuple(finished),
+        suspects_below=_int(held["suspects_below"]),
+        charges={
+            at: one["times"]
+            for one in charged
+            if not covers(finished, at := int(one["position"])) and (position is None or at >= position)
+        },
+    )
+
+
+async def _compact(connection: Any, id_: int, position: int | None, more: Any) -> list[Span]:
+    """What is finished, with what comes, as few rows as will do."""
+    rows = await connection.fetch(SQL["spans"], id_, timeout=STATEMENT_TIMEOUT_S)
+    were = [(int(row["first"]), int(row["past"])) for row in rows]
+    spans = merged([*were, *more], floor=position)
+    if spans != sorted(were):
+        await connection.execute(SQL["clear_spans"], id_, timeout=STATEMENT_TIMEOUT_S)
+        firsts, pasts = [first for first, _ in spans], [past for _, past in spans]
+        await connection.execute(SQL["put_spans"], id_, numbers(firsts), numbers(pasts), timeout=STATEMENT_TIMEOUT_S)
+    return spans
+
+
+async def _row(connection: Any, sql: str, *args: Any) -> Any:
+    return await connection.fetchrow(sql, *args, timeout=STATEMENT_TIMEOUT_S)
+
+
+def _named(hold: Hold) -> tuple[str, str, int]:
+    return hold.group, hold.partition.address, hold.partition.index
+
+
+def _finishing(hold: Hold, span: Span) -> tuple[Any, ...]:
+    first, past = checked(span)
+    return hold.group, hold.partition.address, hold.partition.index, hold.epoch, str(first), str(past)
+
+
+def _text(position: int | None) -> str | None:
+    return None if position is None else str(position)
+
+
+def _int(position: str | None) -> int | None:
+    return None if position is None else int(position)

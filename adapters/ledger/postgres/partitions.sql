@@ -1,0 +1,262 @@
+-- Positions of streams. A partition is named by group, address and index ($1, $2, $3); a hold adds its epoch ($4).
+--
+-- A transaction of a hold locks its partition's row `for key share`, as its last statement: any number of them do that
+-- at once, and a report does not wait for them. Raising the epoch does not wait for them either, and from then on no
+-- other one gets through (a row that has changed meanwhile is looked at again). `for update` then waits for those that
+-- were through already: they are few, and no new ones come, so it is not starved by a holder that goes on.
+
+-- name: finish
+-- The guard of a transaction for the span from $5 to $6. No row: the epoch has moved on, or a part of the span was
+-- finished before. Of the finished spans that end above $5, only the first can begin below $6.
+with held as materialized (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+        and (p.position is null or p.position <= $5::text::numeric)
+    for key share
+)
+insert into millrace.finished (partition_id, first, past)
+select h.id, $5::text::numeric, $6::text::numeric
+from held h
+where coalesce(
+    (
+        select f.first
+        from millrace.finished f
+        where f.partition_id = h.id and f.past > $5::text::numeric
+        order by f.past
+        limit 1
+    ) >= $6::text::numeric,
+    true
+)
+on conflict do nothing
+returning 1
+
+-- name: finish_once
+-- The same, and none of the ids ($7, sorted, so that two can't wait for each other) may have been seen within its time;
+-- from now on they are, for $8 seconds. Whoever has the same id at the same time waits for this one's end.
+with held as materialized (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+        and (p.position is null or p.position <= $5::text::numeric)
+    for key share
+),
+marked as (
+    insert into millrace.finished (partition_id, first, past)
+    select h.id, $5::text::numeric, $6::text::numeric
+    from held h
+    where coalesce(
+        (
+            select f.first
+            from millrace.finished f
+            where f.partition_id = h.id and f.past > $5::text::numeric
+            order by f.past
+            limit 1
+        ) >= $6::text::numeric,
+        true
+    )
+    on conflict do nothing
+    returning 1
+),
+noted as (
+    insert into millrace.seen as s (group_name, address, id, until)
+    select $1, $2, i.id, statement_timestamp() + make_interval(secs => $8)
+    from held
+    cross join unnest($7::text[]) as i(id)
+    on conflict (group_name, address, id) do update set until = excluded.until
+    where s.until <= statement_timestamp()
+    returning 1
+)
+select 1 from marked where (select count(*) from noted) = cardinality($7::text[])
+
+-- name: raise_epoch
+-- $4 is the incarnation; $5 says whether another one than the stored position's is refused: then there is no row.
+insert into millrace.partitions as p (group_name, address, index, incarnation)
+values ($1, $2, $3, $4)
+on conflict (group_name, address, index) do update set epoch = p.epoch + 1
+where p.incarnation is null or p.incarnation = $4 or p.position is null or not $5
+returning epoch
+
+-- name: lock
+select id, epoch, incarnation, position::text, worker_id
+from millrace.partitions
+where group_name = $1 and address = $2 and index = $3
+for update
+
+-- name: stalled
+-- Transactions that keep the lock waiting, though nothing but their commit is missing: their process doesn't go on.
+select pg_terminate_backend(a.pid)
+from unnest(pg_blocking_pids($1)) as b(pid)
+join pg_stat_activity a on a.pid = b.pid
+where a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - make_interval(secs => $2)
+
+-- name: spans
+select first::text, past::text from millrace.finished where partition_id = $1
+
+-- name: clear_spans
+delete from millrace.finished where partition_id = $1
+
+-- name: put_spans
+insert into millrace.finished (partition_id, first, past)
+select $1, s.first, s.past from unnest($2::text::numeric[], $3::text::numeric[]) as s(first, past)
+
+-- name: clear_charges
+delete from millrace.charges where partition_id = $1
+
+-- name: charges
+select position::text, times from millrace.charges where partition_id = $1
+
+-- name: begin_anew
+update millrace.partitions set position = null, reach = null, suspects_below = null where id = $1
+
+-- name: take
+-- Who takes what is their own already knows no more of what may have killed another.
+update millrace.partitions p
+set
+    worker_id = $3, taken_at = now(), reported_at = null, incarnation = $4, lag = 0, open = 0,
+    suspects_below = case
+        when p.worker_id is null then null
+        when p.worker_id = $3 then p.suspects_below
+        else greatest(p.reach, p.suspects_below)
+    end
+where p.id = $1 and p.epoch = $2
+returning suspects_below::text
+
+-- name: stored
+select incarnation, position::text
+from millrace.partitions
+where group_name = $1 and address = $2 and index = $3
+
+-- name: report
+-- The reports of many partitions, by arrays. What is lost of them in a crash of the server is only that the last half
+-- second's rows of finished positions are there again, and a reach that is a little too low: so no commit waits for the
+-- disk here. The number of each report that was kept.
+with said as (
+    select *
+    from unnest(
+        $1::text::text[], $2::text::text[], $3::text::int[], $4::text::bigint[], $5::text::numeric[],
+        $6::text::numeric[], $7::text::bigint[], $8::text::bigint[], $9::text::numeric[]
+    ) with ordinality as s(group_name, address, index, epoch, position, reach, lag, open, needless_below, number)
+),
+kept as (
+    update millrace.partitions p
+    set
+        position = greatest(p.position, s.position), reach = greatest(p.reach, s.reach), lag = s.lag, open = s.open,
+        reported_at = now()
+    from said s
+    where p.group_name = s.group_name and p.address = s.address and p.index = s.index and p.epoch = s.epoch
+    returning p.id, s.number, greatest(p.position, s.needless_below) as below
+),
+passed as (
+    delete from millrace.finished f using kept k where f.partition_id = k.id and f.past <= k.below
+),
+acquitted as (
+    delete from millrace.charges c using kept k where c.partition_id = k.id and c.position < k.below
+)
+select number::int, set_config('synchronous_commit', 'off', true) from kept
+
+-- name: leave
+update millrace.partitions
+set
+    worker_id = null, suspects_below = null, reported_at = now(), lag = 0, open = 0,
+    position = greatest(position, $2::text::numeric)
+where id = $1
+returning position::text
+
+-- name: known
+-- Those of the positions ($4) and ids ($5) that were finished before. $1 to $3 name the partition.
+select
+    array(
+        select n.position::text
+        from unnest($4::text::numeric[]) as n(position)
+        join millrace.partitions p on p.group_name = $1 and p.address = $2 and p.index = $3
+        where n.position < p.position or (
+            select f.first
+            from millrace.finished f
+            where f.partition_id = p.id and f.past > n.position
+            order by f.past
+            limit 1
+        ) <= n.position
+    ) as positions,
+    array(
+        select s.id
+        from unnest($5::text[]) as i(id)
+        join millrace.seen s on s.group_name = $1 and s.address = $2 and s.id = i.id
+        where s.until > statement_timestamp()
+    ) as ids
+
+-- name: charge
+with held as materialized (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+    for key share
+)
+insert into millrace.charges as c (partition_id, position)
+select id, $5::text::numeric from held
+on conflict (partition_id, position) do update set times = c.times + 1
+returning times
+
+-- name: holdings
+select
+    p.group_name, p.address, p.index, p.epoch, p.worker_id, p.taken_at, p.reported_at, p.position::text, p.lag, p.open,
+    0 as parked
+from millrace.partitions p
+order by p.group_name, p.address, p.index
+
+-- name: raise_all
+-- Those of a group and address ($1, $2) that no living worker holds, unless one of them is held.
+update millrace.partitions p
+set epoch = p.epoch + 1
+where p.group_name = $1 and p.address = $2 and not exists (
+    select from millrace.partitions h
+    join millrace.workers w on w.id = h.worker_id and w.lease_until > clock_timestamp()
+    where h.group_name = $1 and h.address = $2
+)
+
+-- name: lock_all
+select id
+from millrace.partitions
+where group_name = $1 and address = $2
+order by index
+for update
+
+-- name: living_holders
+select p.index, p.worker_id
+from millrace.partitions p
+join millrace.workers w on w.id = p.worker_id and w.lease_until > clock_timestamp()
+where p.group_name = $1 and p.address = $2
+order by p.index
+
+-- name: reset
+with these as (
+    update millrace.partitions
+    set
+        epoch = epoch + 1, position = $2::text::numeric, incarnation = null, reach = null, suspects_below = null,
+        worker_id = null, lag = 0, open = 0
+    where id = any ($1::bigint[])
+    returning id
+),
+cleared as (
+    delete from millrace.finished f using these t where f.partition_id = t.id
+),
+acquitted as (
+    delete from millrace.charges c using these t where c.partition_id = t.id
+)
+select count(*)::int from these
+
+-- name: prune
+with old as materialized (
+    select group_name, address, id
+    from millrace.seen
+    where until <= now()
+    order by until
+    limit $1
+    for update skip locked
+),
+gone as (
+    delete from millrace.seen s using old o
+    where s.group_name = o.group_name and s.address = o.address and s.id = o.id
+    returning 1
+)
+select count(*)::int from gone
