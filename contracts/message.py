@@ -48,3 +48,18 @@ class Delivery(msgspec.Struct, frozen=True):
     partition: Partition
     position: int
     deliveries: int = 1
+
+    @property
+    def body(self) -> bytes:
+        """The payload."""
+        return self.envelope.body
+
+    @property
+    def key(self) -> str | None:
+        """The message's own key."""
+        return self.envelope.key
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs against bounds."""
+        return len(self.envelope.body)

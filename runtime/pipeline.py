@@ -6,7 +6,7 @@ A job and a stream message both travel as `Work`; they differ in what admits and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol
@@ -35,6 +35,11 @@ class Scope(Protocol):
     ) -> None: ...
 
 
+def is_transactional(route: Route, asks: Collection[str]) -> bool:
+    """Whether a stream's handler asks for what can be committed with its position, or its route counts ids."""
+    return isinstance(route, StreamRoute) and (not {"db", "emit"}.isdisjoint(asks) or route.dedupe_s > 0)
+
+
 class Mounted:
     """A route with its decoder and its injection resolved: all that one message needs, worked out once."""
 
@@ -44,6 +49,8 @@ class Mounted:
         self._decoder = msgspec.json.Decoder(route.contract)
         self._adapters = dict(adapters)
         self._per_work = tuple(per_work.items())
+        self.transactional = is_transactional(route, per_work.values())
+        """Its effects and its position commit together."""
 
     def decode(self, body: bytes) -> msgspec.Struct:
         """Raises `Undecodable` with every fault found."""

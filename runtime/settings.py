@@ -56,6 +56,15 @@ class Settings(BaseSettings):
         30.0, "From the signal to stop to the cut of what still runs.", unit="s", ge=0, le=3600
     )
     worker_lease_s: float = _set(15.0, "A worker that is silent for so long has lost its jobs.", unit="s", ge=1, le=600)
+    sync_threads: int = _set(
+        16, "Handlers that are plain functions run in so many threads.", unit="threads", ge=1, le=1000
+    )
+    loop_stall_s: float = _set(
+        1.0, "An event loop that stands still for so long is reported with its stack; 0 never.", unit="s", ge=0, le=600
+    )
+    outbox_max: int = _set(
+        100_000, "More messages than that in the outbox pause the routes that emit.", unit="messages", ge=1, le=10**9
+    )
     job_slots: int = _set(16, "Jobs that run side by side in one process.", unit="jobs", ge=1, le=1000)
     jobs_keep_days: int = _set(30, "Ended jobs are kept for so long.", unit="days", ge=1, le=3650)
     dead_letters_keep_days: int = _set(30, "Dead letters are kept for so long.", unit="days", ge=1, le=3650)
@@ -93,6 +102,18 @@ class Settings(BaseSettings):
     cache_memory_bytes: int = _set(64 << 20, "Bytes that the memory cache keeps.", unit="bytes", ge=1024, le=1 << 40)
     mq_kafka_bootstrap_servers: Hosts = _set((), "Kafka's bootstrap servers.")
     mq_redis_stream_url: RedisUrl = _set(None, "The Redis whose streams are the bus.")
+    mq_member: str = _set(
+        "",
+        "A name that this process keeps over restarts, such as its pod's: coming back in time moves no partition.",
+        form="a name",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+    )
+    mq_session_s: float = _set(
+        10.0, "A worker that is silent for so long loses its partitions.", unit="s", ge=1, le=300
+    )
+    mq_revoke_wait_s: float = _set(
+        10.0, "What runs on a partition that moves to another worker may go on for so long.", unit="s", ge=0, le=300
+    )
     secrets_file: Path | None = _set(None, "For --secrets file: a dotenv file, or a directory with a file per secret.")
 
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)

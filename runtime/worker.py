@@ -122,10 +122,17 @@ class Worker:
         return JobScope(self.adapters, mounted, handle)
 
     def _wire_streams(self) -> None:
-        self.streams = Streams(self.clock)
+        self.streams = Streams(self.clock, lambda: self.adapters.ledger, self.log)
         for one in self._all_mounted:
             if isinstance(one.route, StreamRoute):
-                consumer = StreamConsumer(one, self.adapters, self.tasks)
+                consumer = StreamConsumer(
+                    one,
+                    self.adapters,
+                    self.tasks,
+                    worker_id=lambda: self.lease.row_id,
+                    solitude=self.streams.solitude,
+                    hurry=self.streams.hurry,
+                )
                 self.streams.add(consumer)
                 self.adapters.bus.mount(consumer, schema=descriptor.schema_of(one.route.contract))
 
@@ -198,6 +205,7 @@ class Worker:
             ),
         )
         start("streams", self.streams.run)
+        start("parking", self.streams.look)
         start("uptime", self._uptime)
         await self.adapters.bus.start()
 

@@ -30,6 +30,11 @@ class Lease:
     def worker_id(self) -> str:
         return self._worker.id if self._keeper else ""
 
+    @property
+    def row_id(self) -> str:
+        """The id that this worker has, or had last, in the ledger."""
+        return self._worker.id
+
     async def join(self, *, http: str = "") -> None:
         """Take a lease under a fresh id: what an earlier one claimed can't be mistaken for ours."""
         self._worker = msgspec.structs.replace(self._worker, id=self._clock.new_id(), http=http or self._worker.http)

@@ -41,6 +41,12 @@ class Lanes(Generic[Item]):
         self.waiting -= 1
         return self._ready.popleft()
 
+    def put_back(self, key: str | None, item: Item) -> None:
+        """It was taken and can't start yet: it is the next to be taken."""
+        self.running -= 1
+        self.waiting += 1
+        self._ready.appendleft((key, item))
+
     def done(self, key: str | None) -> None:
         """The running item of `key` ended: the one behind it becomes ready."""
         self.running -= 1

@@ -43,9 +43,19 @@ class Watermark:
         return self._open[0] if self._open else self._next
 
     @property
+    def tracked(self) -> int:
+        """How many it remembers: what is unfinished, and what is finished above that."""
+        return len(self._open)
+
+    @property
     def unfinished(self) -> int:
         """How many were offered and did not finish."""
         return len(self._open) - len(self._finished)
+
+    @property
+    def unfinished_positions(self) -> list[int]:
+        """Those, in order."""
+        return [position for position in self._open if position not in self._finished]
 
     @property
     def finished_above(self) -> frozenset[int]:

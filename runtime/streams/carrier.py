@@ -1,72 +1,124 @@
-"""One message, or one batch, from its lane to its end: attempts, the search for a culprit, the dead letters."""
+"""One message, or one batch, from its lane to its end: attempts, parking, the search for a culprit, dead letters."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from contracts import metrics as metric
 from contracts import outcome
-from contracts.errors import Unavailable, Undecodable
+from contracts.errors import LeaseLost, Unavailable, Undecodable
 from contracts.logging_context import work as about
 from contracts.message import Delivery
 from contracts.module import StreamRoute
+from contracts.ports import Tx
+from contracts.ports.ledger import CRASH_CAP
+from contracts.ports.parking import ToPark
 from runtime.dead_letter import dead_letter
 from runtime.pipeline import Mounted, Work, carry
+from runtime.streams.parking import Parking
+from runtime.streams.partition import OwnedPartition
 from runtime.streams.passage import Passage
 from runtime.streams.scope import StreamScope
 from runtime.supervisor import Fate
 from runtime.wiring import Adapters
 
-BURY_RETRY_MAX_S = 5.0
+LEDGER_RETRY_MAX_S = 5.0
 RELEASED_WAIT_S = 1.0
 """Before what was released without anybody asking for it is tried again, in its lane."""
 
 Decoded = tuple[Delivery, Any]
-Tell = Callable[[Delivery, Fate], None]
+
+
+class Tell(Protocol):
+    """Hears what became of a message; not `well`: it was given up."""
+
+    def __call__(self, delivery: Delivery, fate: Fate, *, well: bool = True) -> None: ...
 
 
 class Carrier:
-    """Carries the passages of one route; `tell` hears what became of each message. Once it is `stopping`, nothing is
-    tried again."""
+    """Carries the passages of one route; `tell` hears what became of each message, `lost` of a partition whose epoch
+    has moved on. Once it is `stopping`, nothing is tried again."""
 
-    def __init__(self, mounted: Mounted, adapters: Adapters, *, stopping: Callable[[], bool], tell: Tell) -> None:
+    def __init__(
+        self,
+        mounted: Mounted,
+        adapters: Adapters,
+        parking: Parking,
+        *,
+        stopping: Callable[[], bool],
+        tell: Tell,
+        lost: Callable[[OwnedPartition], None],
+    ) -> None:
         assert isinstance(mounted.route, StreamRoute)
         self._mounted = mounted
         self._route: StreamRoute = mounted.route
         self._adapters = adapters
+        self._ledger = adapters.ledger
         self._clock = adapters.clock
+        self._parking = parking
         self._stopping = stopping
         self._tell = tell
+        self._lost = lost
+        self._name = f"millrace {mounted.module.name} "
 
     async def carry(self, passage: Passage) -> None:
         """To its end. What is still open when it is cut goes back unharmed; what broke outside its handler stays open,
         so that it is never acknowledged."""
         try:
-            if self._route.batch is None:
-                delivery = passage.deliveries[0]
-                await self._attempts(passage, [delivery], partial(self._mounted.decode, delivery.envelope.body))
-            else:
-                await self._batch(passage, await self._decodable(passage))
-        except asyncio.CancelledError:
-            await self._hand_back(passage)
-            raise
-        await self._hand_back(passage)
+            if not passage.suspect or await self._charged(passage):
+                await self._on_its_way(passage)
+        except LeaseLost:
+            self._lost(passage.owned)
+        finally:
+            if passage.open:
+                await self._hand_back(passage)
+
+    async def _on_its_way(self, passage: Passage) -> None:
+        delivery = passage.deliveries[0]
+        if passage.parked is None and self._parking.holds_back(passage):
+            await self._until_answered(partial(self._park, passage, delivery))
+        elif self._route.batch is None:
+            message = passage.message
+            decode = (lambda: message) if message is not None else partial(self._mounted.decode, delivery.body)
+            attempt = passage.parked.attempt if passage.parked else 1
+            await self._attempts(passage, passage.deliveries, decode, attempt=attempt)
+        else:
+            await self._batch(passage, await self._decodable(passage))
+
+    async def _charged(self, passage: Passage) -> bool:
+        """Counts that it is run alone, before it is; False when that was done often enough: it is in quarantine."""
+        owned, delivery = passage.owned, passage.deliveries[0]
+        runs = owned.charges.get(delivery.position, 0) + 1  # with the one in company that nobody could be charged for
+        if runs >= CRASH_CAP:
+            error = f"the process that handled it died {runs} times, the last {runs - 1} with this message alone"
+            await self._bury(passage, delivery, outcome.Dead(reason="poison", error=error))
+            return False
+        if owned.hold is not None:
+            hold = owned.hold
+            await self._until_answered(lambda: self._ledger.partitions.charge(hold, delivery.position))
+        return True
+
+    # Batches.
 
     async def _decodable(self, passage: Passage) -> list[Decoded]:
         """Bury what can't be decoded, before the handler is called with the rest."""
         good = []
         for delivery in passage.deliveries:
             try:
-                good.append((delivery, self._mounted.decode(delivery.envelope.body)))
+                good.append((delivery, self._mounted.decode(delivery.body)))
             except Undecodable as error:
                 await self._bury(passage, delivery, outcome.Dead(reason="undecodable", error=str(error)))
         return good
 
     async def _batch(self, passage: Passage, rows: Sequence[Decoded], *, attempt: int = 1) -> None:
         """One call for all rows; where that fails for good, the halves are tried until the culprit stands alone."""
+        if self._route.dedupe_s:
+            left = await self._without_repeats(passage, [delivery for delivery, _ in rows])
+            rows = [row for row in rows if row[0] in left]
         if not rows or passage.cut:
             return
         deliveries = [delivery for delivery, _ in rows]
@@ -79,6 +131,8 @@ class Carrier:
             await self._batch(passage, rows[:middle], attempt=attempt)
             await self._batch(passage, rows[middle:], attempt=attempt)
 
+    # Attempts.
+
     async def _attempts(
         self,
         passage: Passage,
@@ -88,9 +142,13 @@ class Carrier:
         bury: bool = True,
         attempt: int = 1,
     ) -> outcome.Outcome:
-        """Try until it is settled; a retry blocks its own lane only."""
+        """Try until it is settled; a retry blocks its own lane only, and only for so long."""
+        waited_s, doubtful = 0.0, self._route.dedupe_s > 0
         while True:
-            became = await carry(self._work(passage, deliveries, decode, attempt, bury))
+            if doubtful and not await self._without_repeats(passage, deliveries):
+                return outcome.Done()
+            scope = self._scope(passage, deliveries)
+            became = await carry(self._work(passage, deliveries, decode, attempt, bury, scope))
             match became:
                 case outcome.Retry(after_s=wait_s, counts=counts):
                     attempt += counts
@@ -100,33 +158,135 @@ class Carrier:
                     return became
             if self._stopping() or passage.owned.ending:
                 return became
+            if isinstance(became, outcome.Retry) and await self._put_aside(passage, became, attempt, waited_s + wait_s):
+                return became
+            doubtful = self._mounted.transactional  # a commit whose answer was lost may have taken place
+            waited_s += wait_s
             passage.asleep = True
             try:
                 await self._clock.sleep(wait_s)
             finally:
                 passage.asleep = False
 
+    async def _put_aside(self, passage: Passage, became: outcome.Retry, attempt: int, waited_s: float) -> bool:
+        """Into the ledger, when it would hold up its lane for too long. Batches hold up their partition."""
+        if waited_s <= self._route.in_lane_s or self._route.batch is not None or not became.counts:
+            return False
+        if passage.owned.hold is None:
+            return False
+        delivery = passage.deliveries[0]
+        after_s = became.after_s
+        if passage.parked is not None:
+            await self._until_answered(
+                lambda: self._parking.postpone(passage, attempt=attempt, after_s=after_s, error=became.error)
+            )
+        else:
+            await self._until_answered(
+                lambda: self._park(passage, delivery, attempt=attempt, after_s=after_s, error=became.error)
+            )
+        return True
+
+    async def _park(
+        self, passage: Passage, delivery: Delivery, *, attempt: int = 1, after_s: float = 0.0, error: str = ""
+    ) -> None:
+        envelope = delivery.envelope
+        await self._parking.park(
+            passage,
+            ToPark(
+                envelope=envelope,
+                position=delivery.position,
+                lane=passage.lane,
+                attempt=attempt,
+                after_s=after_s,
+                due_at=envelope.not_before if attempt == 1 and not error else None,
+                error=error,
+            ),
+        )
+        self._adapters.metrics.add(metric.PARKED, address=self._route.address)
+        passage.finish(delivery)
+        self._tell(delivery, "finished")
+
+    async def _without_repeats(self, passage: Passage, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Settles what was finished before: by a commit whose answer was lost, or under the same id. The rows of a
+        batch are finished together, unless their ids are known."""
+        hold = passage.owned.hold
+        if hold is None or passage.parked is not None:
+            return deliveries
+        ids = [one.envelope.id for one in deliveries] if self._route.dedupe_s else []
+        positions = [one.position for one in deliveries]
+        known = await self._until_answered(lambda: self._ledger.partitions.known(hold, positions=positions, ids=ids))
+        seen, left = set(known.ids), []
+        for delivery in deliveries:
+            if delivery.position in known.positions or (ids and delivery.envelope.id in seen):
+                passage.finish(delivery)
+                self._tell(delivery, "finished")
+            else:
+                left.append(delivery)
+                seen.add(delivery.envelope.id)
+        if repeats := len(deliveries) - len(left):
+            self._adapters.metrics.add(
+                metric.MESSAGES_PROCESSED, repeats, address=self._route.address, outcome="repeated"
+            )
+        return left
+
+    def _scope(self, passage: Passage, deliveries: Sequence[Delivery]) -> StreamScope:
+        return StreamScope(
+            self._adapters,
+            self._mounted,
+            deliveries[0].envelope,
+            partial(self._transaction, passage, deliveries),
+            always=self._route.dedupe_s > 0,
+        )
+
+    def _transaction(self, passage: Passage, deliveries: Sequence[Delivery]) -> AbstractAsyncContextManager[Tx]:
+        name = (self._name + deliveries[0].envelope.correlation_id)[:63]
+        if passage.parked is not None:
+            return self._ledger.parking.transaction(passage.parked, name=name)
+        if passage.owned.hold is None:
+            raise Unavailable("the ledger", "it did not answer when the partition was assigned")
+        open_ = [one for one in deliveries if one.position in passage.open]
+        return self._ledger.partitions.transaction(
+            passage.owned.hold,
+            (deliveries[0].position, deliveries[-1].position + 1),
+            name=name,
+            ids=[one.envelope.id for one in open_] if self._route.dedupe_s else (),
+            dedupe_s=self._route.dedupe_s,
+        )
+
     def _work(
-        self, passage: Passage, deliveries: Sequence[Delivery], decode: Callable[[], Any], attempt: int, bury: bool
+        self,
+        passage: Passage,
+        deliveries: Sequence[Delivery],
+        decode: Callable[[], Any],
+        attempt: int,
+        bury: bool,
+        scope: StreamScope,
     ) -> Work:
-        envelope = deliveries[0].envelope
         return Work(
             mounted=self._mounted,
             decode=decode,
             attempt=attempt,
-            scope=StreamScope(
-                self._adapters, self._mounted, source_id=envelope.id, correlation_id=envelope.correlation_id
-            ),
+            scope=scope,
             clock=self._clock,
             metrics=self._adapters.metrics,
-            about=partial(about, correlation_id=envelope.correlation_id, module=self._mounted.module.name),
+            about=partial(
+                about, correlation_id=deliveries[0].envelope.correlation_id, module=self._mounted.module.name
+            ),
             admit=lambda: None,
-            settle=partial(self._settle, passage, deliveries, bury),
+            settle=partial(self._settle, passage, deliveries, bury, scope, attempt),
             cut=passage.why_cut,
         )
 
+    # Ends.
+
     async def _settle(
-        self, passage: Passage, deliveries: Sequence[Delivery], bury: bool, became: outcome.Outcome
+        self,
+        passage: Passage,
+        deliveries: Sequence[Delivery],
+        bury: bool,
+        scope: StreamScope,
+        attempt: int,
+        became: outcome.Outcome,
     ) -> None:
         metrics, address = self._adapters.metrics, self._route.address
         kind = type(became).__name__.lower()
@@ -134,41 +294,51 @@ class Carrier:
         match became:
             case outcome.Done() | outcome.Cancelled():
                 fate: Fate = "finished" if isinstance(became, outcome.Done) else "cancelled"
+                if passage.parked is not None:
+                    await self._until_answered(lambda: self._parking.remove(passage, committed=scope.committed))
                 for delivery in deliveries:
                     passage.finish(delivery)
                     self._tell(delivery, fate)
             case outcome.Dead() if bury:
                 for delivery in deliveries:
-                    await self._bury(passage, delivery, became)
+                    await self._bury(passage, delivery, became, attempts=attempt)
             case outcome.Retry(after_s=after_s, error=error):
                 metrics.add(metric.RETRIES, len(deliveries), address=address)
                 self._adapters.log.warn("will be tried again", address=address, after_s=round(after_s, 1), error=error)
+            case outcome.Release(reason="lease lost"):
+                self._lost(passage.owned)
             case _:
                 pass  # a release is handed back, or tried again; the halves of a batch are tried next
 
-    async def _bury(self, passage: Passage, delivery: Delivery, dead: outcome.Dead) -> None:
+    async def _bury(self, passage: Passage, delivery: Delivery, dead: outcome.Dead, *, attempts: int = 0) -> None:
         """Into the dead letters, then finished. While the ledger is down the message is kept, and its lane waits."""
-        letter = dead_letter(delivery, dead)
-        failures = 0
-        while True:
-            try:
-                await self._adapters.ledger.dead_letters.bury([letter])
-                break
-            except Unavailable as error:
-                failures += 1
-                self._adapters.log.warn("a dead letter waits for the ledger", id=letter.id, error=str(error))
-                await self._clock.sleep(min(BURY_RETRY_MAX_S, 0.1 * 2.0**failures))
+        letter = dead_letter(delivery, dead, group=self._route.group, attempts=attempts)
+        await self._until_answered(lambda: self._ledger.dead_letters.bury([letter]))
+        if passage.parked is not None:
+            await self._until_answered(lambda: self._parking.remove(passage, committed=False))
         self._adapters.metrics.add(metric.DEAD_LETTERS, address=self._route.address, reason=dead.reason)
         self._adapters.log.error(
             "buried", address=self._route.address, id=letter.id, reason=dead.reason, error=dead.error
         )
         passage.finish(delivery)
-        self._tell(delivery, "finished")
+        self._tell(delivery, "finished", well=False)
 
     async def _hand_back(self, passage: Passage) -> None:
         for delivery in tuple(passage.open.values()):
             await passage.release(delivery)
             self._tell(delivery, "requeued")
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What only the ledger can do is tried until it answers; meanwhile the message is kept, and its lane waits.
+        Raises `LeaseLost`."""
+        failures = 0
+        while True:
+            try:
+                return await ask()
+            except Unavailable as error:
+                failures += 1
+                self._adapters.log.warn("a message waits for the ledger", address=self._route.address, error=str(error))
+                await self._clock.sleep(min(LEDGER_RETRY_MAX_S, 0.1 * 2.0**failures))
 
 
 def _asked_to_end(passage: Passage) -> bool:

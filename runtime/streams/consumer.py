@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from contracts import metrics as metric
+from contracts.errors import LeaseLost, MillraceError, Unavailable, Undecodable
 from contracts.message import Delivery
 from contracts.module import StreamRoute
 from contracts.ports import Assignment
+from contracts.ports.partitions import Taken
 from runtime.pipeline import Mounted
 from runtime.policy.lanes import Lanes
+from runtime.policy.storm import Storm
 from runtime.streams.carrier import Carrier
 from runtime.streams.gathering import Gathering
+from runtime.streams.parking import Parking
 from runtime.streams.partition import OwnedPartition
 from runtime.streams.passage import Passage
+from runtime.streams.solitude import Solitude
 from runtime.supervisor import Fate
 from runtime.tasks import Tasks
+from runtime.turn import next_turn
 from runtime.wiring import Adapters
+
+LOST = "the ledger says that it is another's"
+STORM = "storm: nearly everything fails"
+RETAKE_MAX_S = 30.0
+TURN_EVERY = 32
+"""So many messages are carried at most before everything else has its turn."""
 
 
 class StreamConsumer:
     """Implements `contracts.ports.Consumer` for a stream route."""
 
-    def __init__(self, mounted: Mounted, adapters: Adapters, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        mounted: Mounted,
+        adapters: Adapters,
+        tasks: Tasks,
+        *,
+        worker_id: Callable[[], str],
+        solitude: Solitude,
+        hurry: Callable[[], None],
+    ) -> None:
         assert isinstance(mounted.route, StreamRoute)
         self.mounted = mounted
         self.route: StreamRoute = mounted.route
@@ -34,27 +55,57 @@ class StreamConsumer:
         self.idle = asyncio.Event()
         self.idle.set()
         self._adapters = adapters
+        self._clock = adapters.clock
         self._tasks = tasks
+        self._worker_id = worker_id
+        self._solitude = solitude
+        self._hurry = hurry
         self._stopping = False
+        self._reasons: set[str] = set()
         self._lanes: Lanes[Passage] = Lanes(self.route.lanes)
-        self._carrier = Carrier(mounted, adapters, stopping=lambda: self._stopping, tell=self._tell)
+        self._parking = Parking(adapters.ledger, adapters.clock, delays=adapters.bus.capabilities.delay)
+        self._carrier = Carrier(
+            mounted,
+            adapters,
+            self._parking,
+            stopping=lambda: self._stopping,
+            tell=self._tell,
+            lost=self.lost,
+        )
+        self._storm = Storm()
         self._gathering = None
         if self.route.batch:
-            self._gathering = Gathering(self.route.batch, clock=adapters.clock, tasks=tasks, hand_over=self._offer)
+            self._gathering = Gathering(self.route.batch, clock=adapters.clock, tasks=tasks, hand_over=self._batch)
+        solitude.on_reopened(self._pump)
 
     # What the bus calls.
 
-    async def assigned(self, assignment: Assignment) -> None:
-        self.owned[assignment] = OwnedPartition(assignment)
+    async def assigned(self, assignment: Assignment) -> int | None:
+        """Takes the partition in the ledger as well. A route that doesn't need the ledger goes on without it."""
+        owned = OwnedPartition(assignment, transactional=self.mounted.transactional)
+        try:
+            taken, lanes = await self._take(owned)
+            owned.taken(taken, lanes, durable=self._adapters.bus.capabilities.durable)
+        except Unavailable as error:
+            if self.mounted.transactional:
+                raise
+            self._adapters.log.warn("taken without the ledger", address=self.route.address, error=str(error))
+        self.owned[assignment] = owned
+        for reason in self._reasons:
+            assignment.pause(reason)
+        return owned.start
 
     def fetched(self, assignment: Assignment, deliveries: Sequence[Delivery]) -> None:
         owned = self.owned[assignment]
-        fresh = [delivery for delivery in deliveries if owned.begin(delivery)]
+        fresh = owned.begin(deliveries)
+        if owned.suspects_below:
+            fresh = self._without_suspects(owned, fresh)
         if self._gathering is not None:
             self._gathering.add(owned, fresh)
             return
         for delivery in fresh:
-            self._lanes.offer(self._lane_of(delivery), Passage(owned, [delivery]))
+            passage = self._passage(owned, delivery)
+            self._lanes.offer(passage.lane, passage)
         self._pump()
 
     async def revoked(self, assignment: Assignment) -> None:
@@ -69,14 +120,32 @@ class StreamConsumer:
             if passage.asleep:
                 passage.end("drain")
         try:
-            if running := [passage.task for passage in ours if passage.task]:
-                await asyncio.wait(running)
-            await owned.commit()
+            await self._ended(ours)
+            await self._leave(owned)
         finally:
             owned.over = True
-            del self.owned[assignment]
+            self.owned.pop(assignment, None)
             for passage in ours:
                 passage.end("drain")
+
+    # What breakers, storms and bounds need.
+
+    def pause(self, reason: str) -> None:
+        """Fetch nothing more, on any partition, also on those to come. Idempotent."""
+        self._reasons.add(reason)
+        for assignment in self.owned:
+            assignment.pause(reason)
+
+    def resume(self, reason: str) -> None:
+        self._reasons.discard(reason)
+        for assignment in self.owned:
+            assignment.resume(reason)
+        self._pump()
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """Why nothing is fetched; empty when it is."""
+        return frozenset(self._reasons)
 
     # What a drain needs.
 
@@ -97,44 +166,197 @@ class StreamConsumer:
         for passage in tuple(self.passages):
             passage.end("end" if self.route.overrun == "cancel" else "drain")
 
-    async def commit(self) -> None:
-        """Commit every watermark that moved."""
+    # What the loops of all routes need.
+
+    async def look(self) -> None:
+        """Carry what is due of what waits in the ledger; take what could not be taken when it was assigned."""
         self._adapters.metrics.set(metric.LANE_DEPTH, self._lanes.waiting, address=self.route.address)
+        if self._stopping:
+            return
         for owned in tuple(self.owned.values()):
-            await owned.commit()
+            if owned.hold is None and not owned.ending:
+                owned.taken_late(*await self._take(owned))
+        await self._parking.look(tuple(self.owned.values()), self._offer)
+
+    def reported(self) -> None:
+        """The ledger knows how far we are: what waited for that can start."""
+        self._pump()
 
     # Lanes.
 
-    def _offer(self, owned: OwnedPartition, deliveries: Sequence[Delivery]) -> None:
+    def _passage(self, owned: OwnedPartition, delivery: Delivery, *, suspect: bool = False) -> Passage:
+        if self.route.key is None:
+            return Passage(owned, [delivery], delivery.key, suspect=suspect)
+        try:
+            message = self.mounted.decode(delivery.body)
+        except Undecodable:
+            return Passage(owned, [delivery], None, suspect=suspect)
+        value = getattr(message, self.route.key)
+        lane = None if value is None else str(value)
+        return Passage(owned, [delivery], lane, message=message, suspect=suspect)
+
+    def _batch(self, owned: OwnedPartition, deliveries: Sequence[Delivery]) -> None:
         """Batches of one partition are one lane: they run in its order, one at a time."""
         partition = owned.assignment.partition
-        self._lanes.offer(f"{partition.address}/{partition.index}", Passage(owned, deliveries))
+        self._offer(Passage(owned, deliveries, f"{partition.address}/{partition.index}"))
+
+    def _offer(self, passage: Passage) -> None:
+        self._lanes.offer(passage.lane, passage)
         self._pump()
 
-    def _lane_of(self, delivery: Delivery) -> str | None:
-        envelope = delivery.envelope
-        return envelope.key if self.route.key is None else self.mounted.key_of(envelope.body)
+    def _without_suspects(self, owned: OwnedPartition, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those that may have killed the last owner are run alone, in their order, before everything else."""
+        for delivery in deliveries:
+            if delivery.position < owned.suspects_below:
+                passage = self._passage(owned, delivery, suspect=True)
+                self._solitude.suspect(partial(self._start, None, passage))
+        return [delivery for delivery in deliveries if delivery.position >= owned.suspects_below]
 
     def _pump(self) -> None:
-        while not self._stopping and (taken := self._lanes.take()):
-            key, passage = taken
-            if passage.owned.ending:
-                self._lanes.done(key)
-                continue
-            self.passages.add(passage)
-            self.idle.clear()
-            passage.task = self._tasks.start(self._carrier.carry(passage), name=f"{self.route.address} {passage.id}")
-            passage.task.add_done_callback(partial(self._passed, key, passage))
+        while following := self._following():
+            self._start(*following)
 
-    def _passed(self, key: str | None, passage: Passage, task: asyncio.Task[None]) -> None:
+    def _following(self) -> tuple[str | None, Passage] | None:
+        """What may start now; None while there is nothing, or it may not."""
+        while not self._stopping and not self._solitude.closed and not self._reasons and (taken := self._lanes.take()):
+            lane, passage = taken
+            if passage.stale:
+                self._lanes.done(lane)
+                self._parking.ended(passage)
+            elif passage.parked is None and not passage.owned.may_start(passage.last):
+                self._lanes.put_back(lane, passage)
+                self._hurry()
+                return None
+            else:
+                if passage.owned.wants_reach:
+                    self._hurry()
+                return taken
+        return None
+
+    def _start(self, lane: str | None, passage: Passage) -> None:
+        if passage.stale or self._stopping:
+            return  # a suspect whose partition went away
+        self._began(passage)
+        self._tasks.start(self._run(lane, passage), name=f"{self.route.address} {passage.id}")
+
+    async def _run(self, lane: str | None, passage: Passage) -> None:
+        """Carries this one, and then whatever is next: a task for each message would cost more than most handlers."""
+        carried = 0
+        while True:
+            passage.task = asyncio.current_task()
+            try:
+                await self._carrier.carry(passage)
+            except asyncio.CancelledError:
+                if passage.cut is None:
+                    raise
+                asyncio.current_task().uncancel()  # type: ignore[union-attr]  # it was meant for this passage alone
+            except Exception as error:  # noqa: BLE001 - it stays unacknowledged; the lanes go on
+                self._adapters.log.error("a message broke outside its handler", id=passage.id, error=repr(error))
+            finally:
+                passage.task = None
+                self._ended_one(lane, passage)
+            following = self._following()
+            if following is None:
+                return
+            lane, passage = following
+            self._began(passage)
+            carried += 1
+            if carried % TURN_EVERY == 0:
+                await next_turn()
+
+    def _began(self, passage: Passage) -> None:
+        self.passages.add(passage)
+        self.idle.clear()
+        self._solitude.began()
+
+    def _ended_one(self, lane: str | None, passage: Passage) -> None:
         self.passages.discard(passage)
-        self._lanes.done(key)
-        if not task.cancelled() and (error := task.exception()):
-            self._adapters.log.error("a message broke outside its handler", id=passage.id, error=repr(error))
+        self._parking.ended(passage)
+        if not passage.suspect:
+            self._lanes.done(lane)
+        if passage.done is not None:
+            passage.done.set()
         if not self.passages:
             self.idle.set()
-        self._pump()
+        self._solitude.ended()
 
-    def _tell(self, delivery: Delivery, fate: Fate) -> None:
+    async def _ended(self, passages: Sequence[Passage]) -> None:
+        """Returns when none of them runs any more."""
+        for passage in passages:
+            if passage in self.passages:
+                passage.done = asyncio.Event()
+                await passage.done.wait()
+
+    # The partition in the ledger.
+
+    async def _take(self, owned: OwnedPartition) -> tuple[Taken, frozenset[str]]:
+        ledger = self._adapters.ledger
+        taken = await ledger.partitions.take(
+            self.route.group,
+            owned.assignment.partition,
+            worker_id=self._worker_id(),
+            incarnation=owned.assignment.incarnation,
+            durable=self._adapters.bus.capabilities.durable,
+        )
+        return taken, await ledger.parking.lanes(taken.hold)
+
+    async def _leave(self, owned: OwnedPartition) -> None:
+        """Nothing of it runs: what is finished is kept for its next owner, who need not suspect anything."""
+        try:
+            if owned.hold is not None and not owned.over:
+                position, finished = owned.left_at
+                await self._adapters.ledger.partitions.leave(owned.hold, position=position, finished=finished)
+        except Unavailable as error:
+            self._adapters.log.warn("left without the ledger", address=self.route.address, error=str(error))
+        try:
+            await owned.commit()
+        except Unavailable as error:
+            self._adapters.log.warn("left uncommitted", address=self.route.address, error=str(error))
+
+    def lost(self, owned: OwnedPartition) -> None:
+        """Someone took it in the ledger. It is ours again only when the bus says so: a worker that stood still while
+        its partition moved must not take it back from its rightful owner."""
+        if owned.ending or owned.over:
+            return
+        owned.ending = True
+        owned.assignment.pause(LOST)
+        self._adapters.log.warn("partition lost in the ledger", address=self.route.address, hold=str(owned.hold))
+        self._tasks.start(self._recover(owned), name=f"recover {owned.assignment.partition}")
+
+    async def _recover(self, owned: OwnedPartition) -> None:
+        ours = [passage for passage in self.passages if passage.owned is owned]
+        for passage in ours:
+            passage.end("lease")
+        await self._ended(ours)
+        failures = 0
+        while owned.assignment in self.owned and not self._stopping:
+            await self._clock.sleep(min(RETAKE_MAX_S, 0.1 * 2.0**failures) * (0.5 + self._clock.random() / 2))
+            failures += 1
+            try:
+                await owned.confirm()
+                if owned.over:
+                    return
+                taken, lanes = await self._take(owned)
+                unfinished = owned.taken_again(taken, lanes, durable=self._adapters.bus.capabilities.durable)
+                await owned.assignment.release(unfinished)
+            except LeaseLost:
+                return
+            except MillraceError as error:
+                self._adapters.log.warn("not taken again yet", address=self.route.address, error=str(error))
+                continue
+            owned.assignment.resume(LOST)
+            return
+
+    # Ends.
+
+    def _tell(self, delivery: Delivery, fate: Fate, *, well: bool = True) -> None:
         if self._stopping:
             self.fates[delivery.envelope.id] = fate
+        elif fate == "finished" and (pause_s := self._storm.ended(well=well)):
+            self._adapters.log.error(STORM, address=self.route.address, pause_s=pause_s)
+            self.pause(STORM)
+            self._tasks.start(self._calm(pause_s), name=f"storm {self.route.address}")
+
+    async def _calm(self, pause_s: float) -> None:
+        await self._clock.sleep(pause_s)
+        self.resume(STORM)

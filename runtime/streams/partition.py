@@ -1,50 +1,159 @@
-"""One partition while it is ours: what is open on it, how much that weighs, and what may be committed."""
+"""One partition while it is ours: what is open on it, how much that weighs, what may start, and what is finished."""
 
 from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 from contracts.errors import LeaseLost
 from contracts.message import Delivery
 from contracts.ports import Assignment
+from contracts.ports.partitions import Hold, Reported, Span, Taken
+from runtime.policy.spans import Spans, spans_of
 from runtime.policy.watermark import Watermark
 
 MAX_OPEN = 10_000
 MAX_OPEN_BYTES = 32 << 20
 FULL = "its lanes are full"
+SPACING = 128
+"""The ledger is told of the reach in steps of so many messages: what was started in one step, and in the next, are
+the suspects if this process dies."""
 
 
 class OwnedPartition:
     """Pauses its assignment while more is open than the bounds allow, and resumes it at half of them."""
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, *, transactional: bool = False) -> None:
         self.assignment = assignment
+        self.transactional = transactional
+        self.hold: Hold | None = None
+        self.generation = 0
+        """Goes up when it is taken again: what was fetched before is not carried any more."""
         self.ending = False
-        """It is being revoked: nothing more of it is started."""
+        """It is being revoked, or was lost: nothing more of it is started."""
         self.over = False
         """It is gone: nothing more of it is committed or released."""
+        self.parked: set[str] = set()
+        """Lanes in which something waits in the ledger."""
+        self.parking = asyncio.Lock()
+        self.wants_reach = False
+        """Something could be started if the ledger knew of it."""
+        self.suspects_below = 0
+        self.charges: dict[int, int] = {}
+        self._began = False
         self._mark = Watermark()
+        self._skip = Spans()
+        self._stored: int | None = None
         self._reached = 0
         self._handed_back: set[int] = set()
         self._committed = 0
+        self._told: Reported | None = None
+        self._reach: int | None = None
+        self._ask_at = 0
+        self._steps: deque[int] = deque()
+        self._since_step = 0
         self._open = 0
         self._open_bytes = 0
         self._full = False
 
-    def begin(self, delivery: Delivery) -> bool:
-        """False: it is open or finished already, and the bus repeats itself."""
-        position = delivery.position
-        if position >= self._reached:
-            self._mark.begin(position)
-            self._reached = position + 1
-        elif position in self._handed_back:
-            self._handed_back.discard(position)
-        else:
-            return False
-        self._open += 1
-        self._open_bytes += len(delivery.envelope.body)
-        if not self._full and (self._open >= MAX_OPEN or self._open_bytes >= MAX_OPEN_BYTES):
+    # What the ledger knows of it.
+
+    def taken(self, taken: Taken, parked: Iterable[str], *, durable: bool) -> None:
+        """It is ours by the ledger too. Where the bus outlives us, nothing starts that the ledger doesn't know of."""
+        self.hold = taken.hold
+        self.parked = set(parked)
+        self.suspects_below = taken.suspects_below or 0
+        self.charges = dict(taken.charges)
+        self._skip = Spans(taken.finished)
+        self._stored = taken.position
+        self._told = None
+        if durable:
+            self._reach = self._ask_at = 0
+        if taken.position is not None and self.transactional and not self._began:
+            self._mark = Watermark(taken.position)
+            self._reached = max(self._reached, taken.position)
+            self._began = True
+
+    def taken_again(self, taken: Taken, parked: Iterable[str], *, durable: bool) -> list[int]:
+        """After it was lost: all that is unfinished, to be handed back to the bus, so that it comes again."""
+        unfinished = list(self._mark.unfinished_positions)
+        self.generation += 1
+        self._handed_back.update(unfinished)
+        self._open = self._open_bytes = 0
+        self._steps.clear()
+        self.taken(taken, parked, durable=durable)
+        self.ending = False
+        self._resume_when_light()
+        return unfinished
+
+    def taken_late(self, taken: Taken, parked: Iterable[str]) -> None:
+        """The ledger was down when the partition was assigned, and messages are on their way by now."""
+        self.hold = taken.hold
+        self.parked = set(parked)
+        self._told = None
+
+    @property
+    def start(self) -> int | None:
+        """Where to fetch from; None: where the bus says."""
+        return self._stored if self.transactional and self.hold else None
+
+    def report(self, *, anyway: bool = False) -> Reported | None:
+        """What the ledger is to be told; None while there is nothing new."""
+        if self.hold is None or self.ending:
+            return None
+        position = self._mark.value if self.transactional and self._began else None
+        told = self._told
+        reach = self._next_reach()
+        if told and not anyway and (told.position, told.reach) == (position, reach):
+            return None
+        return Reported(
+            hold=self.hold, position=position, reach=reach, lag=self.assignment.lag, open=self._mark.unfinished
+        )
+
+    def reported(self, report: Reported) -> None:
+        """The ledger knows it now."""
+        self._told = report
+        self.wants_reach = False
+        if self._reach is not None:
+            self._ask_at = self._reach
+            while self._steps and self._steps[0] <= report.reach:
+                step = self._steps.popleft()
+                self._ask_at = step if step < report.reach else self._ask_at
+            self._reach = report.reach
+
+    def go_on_unreported(self) -> None:
+        """The ledger is down, and the route doesn't need it: nothing waits for the ledger to know of it."""
+        if not self.transactional and self._reach is not None:
+            self._reach = max(self._reach, self._reached)
+
+    def _next_reach(self) -> int:
+        """Two steps beyond what is known, or as far as messages came."""
+        if self._reach is None:
+            return 0
+        if not self.wants_reach or not self._steps:
+            return self._reach
+        return self._steps[min(1, len(self._steps) - 1)]
+
+    # Messages.
+
+    def begin(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those that are to be carried: not what is open or finished already, when the bus repeats itself."""
+        fresh = [delivery for delivery in deliveries if self._begin(delivery)]
+        if self._reach is not None and fresh and self._since_step:
+            self._step(fresh[-1].position)
+        if not self._full and self._is_heavy():
             self._full = True
             self.assignment.pause(FULL)
-        return True
+        return fresh
+
+    def may_start(self, position: int) -> bool:
+        """False: the ledger has to know first how far we are, and `wants_reach`."""
+        if self._reach is None:
+            return True
+        if position >= self._ask_at and self._steps:
+            self.wants_reach = True  # ahead of time, so that nothing waits for it
+        return position < self._reach
 
     def finish(self, delivery: Delivery) -> None:
         """Done with for good: it may be committed."""
@@ -63,18 +172,69 @@ class OwnedPartition:
 
     async def commit(self) -> None:
         """Commit the watermark when it moved; a partition that was lost meanwhile is not ours to commit."""
-        value = self._mark.value
-        if self.over or value == self._committed:
+        if self.over or not self._began or self._mark.value == self._committed:
             return
+        await self.confirm()
+
+    async def confirm(self) -> None:
+        """Commit the watermark whether it moved or not: `over` tells whether the partition is still ours."""
+        value = self._mark.value
         try:
             await self.assignment.commit(value)
             self._committed = value
         except LeaseLost:
             self.over = True
 
+    @property
+    def left_at(self) -> tuple[int | None, tuple[Span, ...]]:
+        """The watermark, and what is finished above it: what the next owner needs not to do it again."""
+        return (self._mark.value if self._began else None), spans_of(self._mark.finished_above)
+
+    def _begin(self, delivery: Delivery) -> bool:
+        position = delivery.position
+        if position >= self._reached:
+            if not self._began:
+                self._first(position)
+            self._mark.begin(position)
+            self._reached = position + 1
+            if position in self._skip:
+                self._mark.finish(position)
+                return False
+            self._since_step += 1
+            if self._since_step >= SPACING and self._reach is not None:
+                self._step(position)
+        elif position in self._handed_back:
+            self._handed_back.discard(position)
+            if position in self._skip:
+                self._mark.finish(position)
+                return False
+        else:
+            return False
+        self._open += 1
+        self._open_bytes += delivery.size_bytes
+        return True
+
+    def _first(self, position: int) -> None:
+        self._began = True
+        self._mark = Watermark(position)
+        if self._stored is not None and position < self._stored:
+            # Someone set the bus back on purpose, to have it all done again.
+            self._skip = Spans()
+
+    def _step(self, position: int) -> None:
+        self._steps.append(position + 1)
+        self._since_step = 0
+
     def _lighten(self, delivery: Delivery) -> None:
         self._open -= 1
-        self._open_bytes -= len(delivery.envelope.body)
-        if self._full and self._open < MAX_OPEN // 2 and self._open_bytes < MAX_OPEN_BYTES // 2:
+        self._open_bytes -= delivery.size_bytes
+        if self._full:
+            self._resume_when_light()
+
+    def _is_heavy(self) -> bool:
+        return self._mark.tracked >= MAX_OPEN or self._open_bytes >= MAX_OPEN_BYTES
+
+    def _resume_when_light(self) -> None:
+        if self._full and self._mark.tracked < MAX_OPEN // 2 and self._open_bytes < MAX_OPEN_BYTES // 2:
             self._full = False
             self.assignment.resume(FULL)

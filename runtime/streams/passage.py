@@ -4,27 +4,74 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from contracts.message import Delivery
+from contracts.ports.parking import Parked
 from runtime.policy.retry import Cut
 from runtime.streams.partition import OwnedPartition
 
 
 class Passage:
-    """`open` is what of it is not settled yet, by position; `cut` is why it was ended, when it was."""
+    """`open` is what of it is not settled yet, by position; `cut` is why it was ended, when it was.
 
-    def __init__(self, owned: OwnedPartition, deliveries: Sequence[Delivery]) -> None:
+    One that was `parked` comes from the ledger: its place on the bus is finished already. A `suspect` may have killed
+    the process that had it before us.
+    """
+
+    __slots__ = (
+        "asleep",
+        "cut",
+        "deliveries",
+        "done",
+        "generation",
+        "lane",
+        "message",
+        "open",
+        "owned",
+        "parked",
+        "suspect",
+        "task",
+    )
+
+    def __init__(
+        self,
+        owned: OwnedPartition,
+        deliveries: Sequence[Delivery],
+        lane: str | None,
+        *,
+        message: Any = None,
+        parked: Parked | None = None,
+        suspect: bool = False,
+    ) -> None:
         self.owned = owned
+        self.generation = owned.generation
         self.deliveries = deliveries
+        self.lane = lane
+        self.message = message
+        """Decoded, where its lane could not be known otherwise."""
+        self.parked = parked
+        self.suspect = suspect
         self.open = {delivery.position: delivery for delivery in deliveries}
         self.cut: Cut | None = None
         self.asleep = False
         """It waits for its next attempt: ending it now harms nothing."""
         self.task: asyncio.Task[None] | None = None
+        self.done: asyncio.Event | None = None
+        """Set when it has ended, where somebody waits for that."""
 
     @property
     def id(self) -> str:
         return self.deliveries[0].envelope.id
+
+    @property
+    def last(self) -> int:
+        return self.deliveries[-1].position
+
+    @property
+    def stale(self) -> bool:
+        """Its partition is going, or was taken anew: it must not be started."""
+        return self.owned.ending or self.generation != self.owned.generation
 
     def why_cut(self) -> Cut | None:
         return self.cut
@@ -37,10 +84,10 @@ class Passage:
 
     def finish(self, delivery: Delivery) -> None:
         """Done with for good."""
-        self.open.pop(delivery.position, None)
-        self.owned.finish(delivery)
+        if self.open.pop(delivery.position, None) and self.parked is None:
+            self.owned.finish(delivery)
 
     async def release(self, delivery: Delivery) -> None:
-        """Handed back unharmed."""
-        self.open.pop(delivery.position, None)
-        await self.owned.release(delivery)
+        """Handed back unharmed. What was parked stays in the ledger."""
+        if self.open.pop(delivery.position, None) and self.parked is None:
+            await self.owned.release(delivery)

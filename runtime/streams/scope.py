@@ -1,32 +1,56 @@
-"""What a stream's handler is given for one message or one batch."""
+"""What a stream's handler is given for one attempt at a message or a batch, and the block that it runs in."""
 
 from __future__ import annotations
 
+from types import TracebackType
+
+from contracts.message import Envelope
 from contracts.ports import Db, Emit, Log
-from runtime.emit import Emitter
+from runtime.emit import CollectingEmitter
 from runtime.pipeline import Mounted
+from runtime.streams.transaction import MessageDb, Opens
 from runtime.wiring import Adapters
 
 
 class StreamScope:
-    """Each part is made only when the handler asks for it."""
+    """Each part is made only when the handler asks for it. When the block ends well, what was done with `db` and what
+    was emitted are committed together with the position; else nothing of it has happened."""
 
-    def __init__(self, adapters: Adapters, mounted: Mounted, *, source_id: str, correlation_id: str) -> None:
+    def __init__(self, adapters: Adapters, mounted: Mounted, source: Envelope, opens: Opens, *, always: bool) -> None:
         self._adapters = adapters
         self._mounted = mounted
-        self._source_id = source_id
-        self._correlation_id = correlation_id
+        self._source = source
+        self._opens = opens
+        self._always = always
+        self._db: MessageDb | None = None
+        self._emitter: CollectingEmitter | None = None
+        self.committed = False
+        """The end of the message is in the ledger."""
 
     async def __aenter__(self) -> StreamScope:
         return self
 
-    async def __aexit__(self, *_raised: object) -> None:
-        return
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        emitted = self._emitter.collected() if self._emitter else []
+        if kind is None and (emitted or self._always):
+            tx = await self._transaction.begin()
+            if emitted:
+                await self._adapters.ledger.outbox.add(emitted, tx=tx)
+        if self._db is not None and self._db.began:
+            await self._db.end(kind, error, trace)
+            self.committed = kind is None
 
     @property
     def db(self) -> Db:
-        name = f"millrace {self._mounted.module.name} {self._correlation_id}"
-        return self._adapters.db.scoped(name=name[:63], guard=None)
+        return self._transaction
+
+    @property
+    def _transaction(self) -> MessageDb:
+        if self._db is None:
+            self._db = MessageDb(self._opens, lambda: self._adapters.db)
+        return self._db
 
     @property
     def log(self) -> Log:
@@ -34,5 +58,8 @@ class StreamScope:
 
     @property
     def emit(self) -> Emit:
-        adapters = self._adapters
-        return Emitter(adapters.bus, adapters.clock, source_id=self._source_id, correlation_id=self._correlation_id)
+        if self._emitter is None:
+            self._emitter = CollectingEmitter(
+                self._adapters.clock, source_id=self._source.id, correlation_id=self._source.correlation_id
+            )
+        return self._emitter
