@@ -6,6 +6,7 @@ from adapters.ledger.memory.books import Books
 from adapters.ledger.memory.dead_letters import MemoryDeadLetters
 from adapters.ledger.memory.desk import MemoryDesk
 from adapters.ledger.memory.leases import MemoryLeases
+from adapters.ledger.memory.outbox import MemoryOutbox
 from adapters.ledger.memory.partitions import MemoryPartitions
 from adapters.ledger.memory.queue import MemoryQueue
 from contracts.ports.clock import Clock
@@ -22,6 +23,7 @@ class MemoryLedger:
         self.queue = MemoryQueue(self._books)
         self.desk = MemoryDesk(self._books)
         self.partitions = MemoryPartitions(self._books)
+        self.outbox = MemoryOutbox(self._books)
         self.dead_letters = MemoryDeadLetters(self._books)
 
     async def open(self) -> None:
@@ -33,6 +35,7 @@ class MemoryLedger:
     async def close(self) -> None:
         self._books.open = False
         self._books.wake()
+        self.outbox.wake()
 
     async def identity(self) -> str:
         return self._books.id

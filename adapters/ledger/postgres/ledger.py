@@ -7,6 +7,7 @@ from adapters.ledger.postgres.dead_letters import PostgresDeadLetters
 from adapters.ledger.postgres.desk import PostgresDesk
 from adapters.ledger.postgres.holdings import Holdings
 from adapters.ledger.postgres.leases import PostgresLeases
+from adapters.ledger.postgres.outbox import PostgresOutbox
 from adapters.ledger.postgres.partitions import PostgresPartitions
 from adapters.ledger.postgres.queue import PostgresQueue
 from adapters.ledger.postgres.session import Session
@@ -17,7 +18,8 @@ from contracts.errors import Unavailable
 class PostgresLedger:
     """Implements `Ledger` in the database of `db`, which is opened before it and closed after it.
 
-    It keeps up to six connections of its own: four for statements, one that renews leases, one for each listener.
+    It keeps up to seven connections of its own, and one for each listener: four for statements, one that renews leases,
+    two that wait for the bus while what is in the outbox is sent.
     """
 
     def __init__(self, db: PostgresDb) -> None:
@@ -29,6 +31,7 @@ class PostgresLedger:
         self.queue = PostgresQueue(self._session, holdings, self._wakes)
         self.desk = PostgresDesk(self._session)
         self.partitions = PostgresPartitions(self._session)
+        self.outbox = PostgresOutbox(self._session)
         self.dead_letters = PostgresDeadLetters(self._session)
 
     async def open(self) -> None:
@@ -38,6 +41,7 @@ class PostgresLedger:
             await self._require_tables()
             await self.leases.open()
             self._wakes.open()
+            self.outbox.open()
         except BaseException:
             await self.close()
             raise
@@ -47,6 +51,7 @@ class PostgresLedger:
 
     async def close(self) -> None:
         self._wakes.close()
+        await self.outbox.close()
         await self.leases.close()
         await self._session.close()
 

@@ -11,7 +11,7 @@ from adapters.database.postgres import PostgresDb
 from contracts.errors import MillraceError
 
 CHANNEL = "millrace"
-"""Named as the schema is: one channel a database."""
+"""Named as the schema is: what may have become claimable is told on one channel a database."""
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 PROBE_S = 30.0
@@ -22,8 +22,9 @@ PROBE_TIMEOUT_S = 5.0
 class Wakes:
     """Any number of listeners; wakes that come while one isn't looking fold into one."""
 
-    def __init__(self, db: PostgresDb) -> None:
+    def __init__(self, db: PostgresDb, *, channel: str = CHANNEL) -> None:
         self._db = db
+        self._channel = channel
         self._closing = asyncio.Event()
         self._closing.set()
         self._signals: set[asyncio.Event] = set()
@@ -46,7 +47,7 @@ class Wakes:
                 with suppress(MillraceError, TimeoutError):
                     async with self._db.connect(name="millrace wakes") as connection:
                         connection.on_lost(signal.set)
-                        await connection.listen(CHANNEL, lambda _: signal.set())
+                        await connection.listen(self._channel, lambda _: signal.set())
                         pause_s = FIRST_PAUSE_S
                         signal.set()
                         while await self._woken(connection, signal):

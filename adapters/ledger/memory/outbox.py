@@ -1,0 +1,91 @@
+"""The outbox, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
+
+from adapters.ledger.memory.books import Books
+from adapters.ledger.outgoing import READ_BYTES, SHARDS, kept, shard_of
+from contracts.errors import LeaseLost
+from contracts.job import Claim
+from contracts.message import Envelope
+from contracts.ports.database import Tx
+from contracts.ports.outbox import Send
+
+
+class MemoryOutbox:
+    """Implements `Outbox`. What is added within a transaction of this ledger waits for its end; any other one can't be
+    known here, and what is added within it is there at once."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._shards: list[dict[str, Envelope]] = [{} for _ in range(SHARDS)]
+        self._sending: set[int] = set()
+        self._signals: set[asyncio.Event] = set()
+
+    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
+        if not envelopes:
+            return
+        keeping = [kept(envelope) for envelope in envelopes]
+        if claim is not None and self._books.held(claim) is None:
+            raise LeaseLost(f"job {claim.id}: another worker owns it now (this run's fence was {claim.fence})")
+        stage = getattr(tx, "stage", None)
+        if stage is not None:
+            stage(lambda: self._keep(keeping))
+        else:
+            self._keep(keeping)
+
+    async def relay(self, send: Send, *, limit: int = 500) -> int:
+        sent = 0
+        for shard in range(SHARDS):
+            if shard in self._sending or not self._shards[shard]:
+                continue
+            self._sending.add(shard)
+            try:
+                sending = list(_bounded(islice(self._shards[shard].values(), limit)))
+                await send(sending)
+                for envelope in sending:
+                    del self._shards[shard][envelope.id]
+            finally:
+                self._sending.discard(shard)
+            sent += len(sending)
+        return sent
+
+    async def backlog(self) -> int:
+        return sum(map(len, self._shards))
+
+    async def wakeups(self) -> AsyncIterator[None]:
+        signal = asyncio.Event()
+        signal.set()
+        self._signals.add(signal)
+        try:
+            while True:
+                await signal.wait()
+                if not self._books.open:
+                    return
+                signal.clear()
+                yield
+        finally:
+            self._signals.discard(signal)
+
+    def wake(self) -> None:
+        for signal in self._signals:
+            signal.set()
+
+    def _keep(self, envelopes: Sequence[Envelope]) -> None:
+        for envelope in envelopes:
+            shard = self._shards[shard_of(envelope)]
+            if not any(envelope.id in waiting for waiting in self._shards):
+                shard[envelope.id] = envelope
+        self.wake()
+
+
+def _bounded(waiting: Iterator[Envelope]) -> Iterator[Envelope]:
+    size_bytes = 0
+    for envelope in waiting:
+        if size_bytes >= READ_BYTES:
+            return
+        yield envelope
+        size_bytes += len(envelope.body)

@@ -1,0 +1,201 @@
+"""The outbox on PostgreSQL: a table that is filled with effects and emptied as the bus confirms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import msgspec
+
+from adapters.ledger.outgoing import READ_BYTES, SHARDS, kept, shard_of
+from adapters.ledger.postgres.lines import Line
+from adapters.ledger.postgres.literals import numbers, texts
+from adapters.ledger.postgres.session import Session
+from adapters.ledger.postgres.statements import named
+from adapters.ledger.postgres.wakes import Wakes
+from contracts.errors import LeaseLost, Transient, Unavailable
+from contracts.job import Claim
+from contracts.message import Envelope
+from contracts.ports.database import Row, Tx
+from contracts.ports.outbox import Send
+
+SQL = named("outbox.sql")
+CHANNEL = "millrace_outbox"
+LOCK_CLASS = 0x6D696C6F
+"""The first half of the advisory locks' numbers, the second is the shard: fixed, as all workers must agree on it."""
+SIDE_BY_SIDE = 2
+"""Shards that one worker sends from at a time, each on a connection of its own."""
+SEND_TIMEOUT_S = 30.0
+STALL_TIMEOUT_S = 60.0
+"""A sender that is heard of no more (it was stopped, its network is cut) loses its shard after this long: the server
+ends its session, and another takes over. Longer than `SEND_TIMEOUT_S`, so a sender that lives gives up before."""
+CHEAP_S = 0.005
+DEAR_SHARE = 0.1
+"""A look at the whole table that takes longer than `CHEAP_S` is taken for at most this share of the time."""
+
+_headers = msgspec.json.Decoder(dict[str, str])
+
+
+class PostgresOutbox:
+    """Implements `Outbox`. A shard belongs to whoever gets its advisory lock, for one transaction: read, send, delete.
+
+    Where a shard's rows begin is remembered, since an old transaction somewhere can keep vacuum from the sent ones, and
+    stepping over a million of them takes a third of a second. That is a hint only: a row that was numbered early and
+    committed late is found by the next look at the whole.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._wakes = Wakes(session.db, channel=CHANNEL)
+        self._lines = [Line(session.db, name="millrace outbox") for _ in range(SIDE_BY_SIDE)]
+        self._relaying = asyncio.Lock()
+        self._floors = [0] * SHARDS
+        self._whole_due_at = 0.0
+        self._turn = 0
+
+    def open(self) -> None:
+        self._wakes.open()
+
+    async def close(self) -> None:
+        self._wakes.close()
+        for line in self._lines:
+            await line.close()
+
+    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
+        if not envelopes:
+            return
+        args = (*_columns_of([kept(envelope) for envelope in envelopes]), *_fence_of(claim), CHANNEL)
+        if tx is not None:
+            row = await tx.fetch_one(SQL["add"], *args)
+        else:
+            try:
+                row = await self._session.row(SQL["add"], *args)
+            except Unavailable as error:
+                if claim is None or not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                    raise
+                raise Transient(
+                    f"job {claim.id} holds its own row in an open transaction, in which it saved a checkpoint: "
+                    "emit within that transaction (tx=...), or after it"
+                ) from error
+        if row is not None and claim is not None and not row["held"]:
+            raise LeaseLost(f"job {claim.id}: another worker owns it now (this run's fence was {claim.fence})")
+
+    async def relay(self, send: Send, *, limit: int = 500) -> int:
+        async with self._relaying:
+            waiting = await self._waiting()
+            return await Pass(self._lines, self._floors, send, limit).run(waiting) if waiting else 0
+
+    async def backlog(self) -> int:
+        row = await self._session.row(SQL["backlog"])
+        return int(row[0])
+
+    def wakeups(self) -> AsyncIterator[None]:
+        return self._wakes.listen()
+
+    async def _waiting(self) -> list[tuple[int, int]]:
+        """The shards in which something waits, each with its first number; a different one comes first each time."""
+        loop = asyncio.get_running_loop()
+        whole = loop.time() >= self._whole_due_at
+        floors = [0] * SHARDS if whole else self._floors
+        row = await self._session.row(SQL["waiting"], numbers(range(SHARDS)), numbers(floors))
+        if whole and row["took_s"] > CHEAP_S:
+            self._whole_due_at = loop.time() + row["took_s"] / DEAR_SHARE
+        self._turn = (self._turn + 1) % SHARDS
+        found = zip(row["shards"] or (), row["numbers"] or (), strict=True)
+        return sorted(found, key=lambda first: (first[0] - self._turn) % SHARDS)
+
+
+class Pass:
+    """One pass over the shards, a few side by side. Where one can't be sent the others are ended, not cut: what the bus
+    is about to confirm need not be repeated."""
+
+    def __init__(self, lines: Sequence[Line], floors: list[int], send: Send, limit: int) -> None:
+        self._lines = lines
+        self._floors = floors
+        self._send = send
+        self._limit = limit
+        self._waiting: deque[tuple[int, int]] = deque()
+        self._failed: Exception | None = None
+        self._sent = 0
+
+    async def run(self, waiting: Sequence[tuple[int, int]]) -> int:
+        """How many were sent."""
+        self._waiting.extend(waiting)
+        async with asyncio.TaskGroup() as group:
+            for line in self._lines[: len(waiting)]:
+                group.create_task(self._on(line))
+        if self._failed is not None:
+            raise self._failed
+        return self._sent
+
+    async def _on(self, line: Line) -> None:
+        while self._waiting and self._failed is None:
+            shard, first = self._waiting.popleft()
+            try:
+                sent = await self._relay(line, shard, first)
+                self._sent += sent  # the other line adds to it meanwhile
+            except Exception as error:  # noqa: BLE001 - it is raised when the other lines have ended
+                self._failed = error
+
+    async def _relay(self, line: Line, shard: int, first: int) -> int:
+        async with line.transaction() as tx:
+            row = await tx.fetch_one(SQL["lock"], LOCK_CLASS, shard, f"{STALL_TIMEOUT_S * 1000:.0f}")
+            if row is None or not row["locked"]:
+                return 0  # whoever sends from it hears of the same wakes
+            rows = await tx.fetch(SQL["read"], shard, first, self._limit, READ_BYTES)
+            if not rows:
+                return 0
+            await self._confirmed(line, [_envelope(row) for row in rows])
+            await tx.execute(SQL["forget"], shard, numbers(row["number"] for row in rows))
+        self._floors[shard] = rows[-1]["number"] + 1
+        return len(rows)
+
+    async def _confirmed(self, line: Line, envelopes: Sequence[Envelope]) -> None:
+        deadline: asyncio.Timeout | None = None
+        try:
+            async with line.while_connected(SEND_TIMEOUT_S) as deadline:
+                await self._send(envelopes)
+        except TimeoutError as error:
+            if deadline is None or not deadline.expired():
+                raise  # the sender's own
+            why = f"it did not confirm {len(envelopes)} messages within {SEND_TIMEOUT_S:g} s"
+            raise Unavailable("the bus", f"{why}, or the lock on their keys was lost with its connection") from error
+
+
+def _columns_of(envelopes: Sequence[Envelope]) -> tuple[object, ...]:
+    return (
+        numbers(map(shard_of, envelopes)),
+        texts([envelope.id for envelope in envelopes]),
+        texts([envelope.address for envelope in envelopes]),
+        texts([envelope.key for envelope in envelopes]),
+        texts([_headers_of(envelope) for envelope in envelopes]),
+        [envelope.body for envelope in envelopes],
+        texts([envelope.correlation_id for envelope in envelopes]),
+        numbers([envelope.priority for envelope in envelopes]),
+        [envelope.published_at for envelope in envelopes],
+        [envelope.not_before for envelope in envelopes],
+    )
+
+
+def _headers_of(envelope: Envelope) -> str | None:
+    return msgspec.json.encode(envelope.headers).decode() if envelope.headers else None
+
+
+def _fence_of(claim: Claim | None) -> tuple[str | None, int | None]:
+    return (None, None) if claim is None else (claim.id, claim.fence)
+
+
+def _envelope(row: Row) -> Envelope:
+    return Envelope(
+        id=row["id"],
+        address=row["address"],
+        body=row["body"],
+        key=row["key"],
+        headers=_headers.decode(row["headers"]),
+        correlation_id=row["correlation_id"],
+        published_at=row["published_at"],
+        not_before=row["not_before"],
+        priority=row["priority"],
+    )

@@ -1,0 +1,36 @@
+-- What handlers emitted and the bus has not confirmed yet. A row is inserted, read once or a few times, and deleted:
+-- nothing is ever updated. `shard` is the range of keys that one sender at a time works on.
+create table millrace.outbox (
+    shard smallint not null,
+    number bigserial not null,
+    id text collate "C" not null unique,
+    address text collate "C" not null,
+    key text collate "C",
+    headers text not null,
+    body bytea not null,
+    correlation_id text not null,
+    priority integer not null,
+    published_at timestamptz,
+    not_before timestamptz,
+    added_at timestamptz not null default clock_timestamp(),
+    primary key (shard, number)
+) with (
+    -- Every row dies young: vacuum whenever it looks, and as fast as it can. What is inserted won't stay long enough to
+    -- be worth a vacuum of its own, and no plan here goes by statistics.
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0,
+    autovacuum_vacuum_insert_threshold = -1,
+    autovacuum_analyze_scale_factor = 0,
+    autovacuum_analyze_threshold = 100000,
+    toast.autovacuum_vacuum_scale_factor = 0,
+    toast.autovacuum_vacuum_threshold = 1000,
+    toast.autovacuum_vacuum_cost_delay = 0
+);
+
+-- A body of some kilobytes: lz4 costs a fraction of pglz, where the server has it.
+do $$
+begin
+    alter table millrace.outbox alter column body set compression lz4;
+exception when feature_not_supported then null;
+end $$;
