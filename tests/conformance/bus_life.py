@@ -10,13 +10,13 @@ from faststream import FastStream
 
 from contracts.errors import Conflict, Faults, Unavailable
 from tests.conformance.bus_promise import promise
-from tests.conformance.bus_scene import Backing, Order, Scene
+from tests.conformance.bus_scene import Backing, Order, Recorder, Scene, stream
 
 
 @promise
 async def a_bus_that_is_not_open_says_so(backing: Backing) -> None:
     async with Scene(backing) as scene:
-        bus = scene.unopened()
+        bus = scene.unopened(scene.recorder())
         with pytest.raises(Unavailable, match="open"):
             await bus.publish(scene.envelope(b"{}"))
         with pytest.raises(Unavailable):
@@ -41,7 +41,19 @@ async def routes_are_mounted_once_and_before_the_start(backing: Backing) -> None
         await bus.open()
         await bus.start()
         with pytest.raises(Conflict, match="before `start`"):
-            bus.mount(scene.recorder(group="late"), schema={})
+            bus.mount(scene.recorder(group=f"late-{scene.group}"), schema={})
+
+
+@promise
+async def a_route_that_cannot_be_mounted_is_refused(backing: Backing) -> None:
+    async with Scene(backing) as scene:
+        bus = scene.unopened(scene.recorder())
+        other = stream(scene.address, backing.partitions + 1, group=f"other-{scene.group}")
+        with pytest.raises(Faults, match=f"{backing.partitions + 1} partitions, and with {backing.partitions} before"):
+            bus.mount(Recorder(other, lambda: None), schema={})
+        none = stream(f"{scene.address}.none", 0)
+        with pytest.raises(Faults, match="at least 1"):
+            bus.mount(Recorder(none, lambda: None), schema={})
 
 
 @promise

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from faststream import BaseMiddleware
 
+from adapters.bus.memory.broker import MemoryBroker
 from adapters.bus.memory.bus import MemoryBus
 from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.mounted import FetchLimits
@@ -37,9 +38,13 @@ class MemoryBacking:
     """Buses on one `MemoryLog`, in time that moves by hand."""
 
     partitions = 4
+    extra_partitions = 0
     fetch_rows = 50
+    fetch_bytes = 256 * 1024
     big_bytes = 8 * 1024 * 1024
     revoke_wait_s = 10.0
+    session_s = 10.0
+    patience_s = 15.0
     publish_bound = 600
 
     def __init__(self, middlewares: tuple[type[BaseMiddleware], ...] = ()) -> None:
@@ -51,7 +56,7 @@ class MemoryBacking:
         bus = MemoryBus(
             self.clock,
             self.log,
-            limits=FetchLimits(max_rows=self.fetch_rows),
+            limits=FetchLimits(max_rows=self.fetch_rows, max_bytes=self.fetch_bytes),
             revoke_wait_s=self.revoke_wait_s,
         )
         for middleware in self._middlewares:
@@ -63,10 +68,26 @@ class MemoryBacking:
         bus.evict()
         await bus.close()
 
-    async def publish_from_outside(
-        self, bus: Bus, address: str, body: bytes, *, headers: Mapping[str, str], correlation_id: str | None
+    async def freeze(self, bus: Bus) -> None:
+        assert isinstance(bus, MemoryBus)
+        bus.freeze()
+
+    async def thaw(self, bus: Bus) -> None:
+        assert isinstance(bus, MemoryBus)
+        await bus.thaw()
+
+    async def publish_raw(
+        self, address: str, body: bytes, *, key: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
-        await bus.broker.publish(body, address, headers=dict(headers), correlation_id=correlation_id)
+        stranger = MemoryBroker(self.log, logger=None)
+        await stranger.connect()
+        try:
+            await stranger.publish(body, address, key=key, headers=dict(headers or {}))
+        finally:
+            await stranger.stop()
+
+    async def make_anew(self, address: str) -> None:
+        self.log.drop(address)
 
     async def let_pass(self, delay_s: float) -> None:
         await self.clock.advance(delay_s)

@@ -29,6 +29,7 @@ from adapters.bus.memory.producer import MemoryProducer
 from adapters.bus.memory.registrator import MemoryRegistrator
 from adapters.bus.memory.subscriber import MemorySubscriber
 from adapters.bus.owned import OwnedTasks
+from adapters.bus.wire import CORRELATION
 from contracts.message import Envelope
 
 
@@ -138,7 +139,8 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
     ) -> None:
         """Encode and keep the message. Raises `Transient` when the address is full, `Unavailable` when not connected.
 
-        The header `message-id` sets its id; a correlation id that is not safe in logs is replaced.
+        The headers that `adapters.bus.wire` names say who it is, as they do in messages of other buses; a correlation
+        id that is not safe in logs is replaced.
         """
         await self._basic_publish(
             MemoryPublishCommand(
@@ -147,7 +149,7 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
                 destination=topic,
                 key=key,
                 headers=headers,
-                correlation_id=correlation_id or self.config.id_generator(),
+                correlation_id=correlation_id or (headers or {}).get(CORRELATION) or self.config.id_generator(),
                 reply_to=reply_to,
                 not_before=not_before,
             ),
@@ -191,7 +193,7 @@ class MemoryBroker(MemoryRegistrator, BrokerUsecase[Received, MemoryLog, MemoryB
                 destination=topic,
                 key=key,
                 headers=headers,
-                correlation_id=correlation_id or self.config.id_generator(),
+                correlation_id=correlation_id or (headers or {}).get(CORRELATION) or self.config.id_generator(),
                 timeout_s=timeout,
             ),
             producer=self.config.producer,

@@ -125,6 +125,19 @@ class MemoryBus:
             if subscriber.member:
                 subscriber.member.evict()
 
+    def freeze(self) -> None:
+        """A fault to play with: this bus stalls until its groups have given its partitions to others. What it commits
+        is refused from now on, and its consumers are not told before `thaw`."""
+        for subscriber in self._mounted:
+            if subscriber.member:
+                subscriber.member.freeze()
+
+    async def thaw(self) -> None:
+        """It goes on: its consumers are told what was lost, and it takes part again."""
+        for subscriber in self._mounted:
+            if subscriber.member:
+                await subscriber.member.thaw()
+
     def _subscriber(
         self, consumer: Consumer, group: str, partitions: int, schema: Mapping[str, Any]
     ) -> MountedSubscriber:

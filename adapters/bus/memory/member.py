@@ -176,6 +176,7 @@ class Member:
         self._revoke_wait_s = revoke_wait_s
         self._tasks = OwnedTasks(f"{group.name} of {topic.address}")
         self._opening: dict[int, asyncio.Task[None]] = {}
+        self._lost: list[Lease] = []  # while frozen, and not known to the holder yet
 
     def next_ready(self) -> Lease | None:
         """The next lease to fetch from, in turn; none once draining."""
@@ -194,6 +195,7 @@ class Member:
         try:
             self.drain()
             self._group.leave(self)
+            self._tell_what_is_lost()
             await self._tasks.finished()
         finally:
             self.evict()
@@ -209,6 +211,27 @@ class Member:
         self._group.leave(self)
         for lease in leases:
             lease.end()
+
+    def freeze(self) -> None:
+        """Stand still for so long that the group takes the member for dead: its leases are over, and others get them.
+        The holder isn't told before `thaw`, as in a process that was stopped."""
+        leases = list(self.leases.values())
+        self._lost += [lease for lease in leases if lease.fetching]  # the others are told already, or not assigned yet
+        for opening in self._opening.values():
+            opening.cancel()
+        self._opening.clear()
+        for lease in leases:
+            lease.fetching = False
+        self._group.leave(self)
+        for lease in leases:
+            lease.end()
+
+    async def thaw(self) -> None:
+        """Learn what was lost, and take part again."""
+        for told in self._tell_what_is_lost():
+            await asyncio.wait([told])
+        if not self.draining:
+            self._group.join(self)
 
     def reconcile(self) -> None:
         """Begin to give up what is not to be ours, and to take what is and is free."""
@@ -256,6 +279,10 @@ class Member:
         lease.fetching = ours
         lease.signal()
         return ours
+
+    def _tell_what_is_lost(self) -> list[asyncio.Task[None]]:
+        lost, self._lost = self._lost, []
+        return [self._tasks.start(self._give_up(lease), f"tell of lost partition {lease.index}") for lease in lost]
 
     async def _give_up(self, lease: Lease) -> None:
         try:

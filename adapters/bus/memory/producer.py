@@ -10,11 +10,12 @@ from faststream._internal.parser import CodecProto, DefaultCodec
 from faststream._internal.producer import ProducerProto
 from faststream.exceptions import FeatureNotSupportedException
 
-from adapters.bus.identity import correlation_id, message_id, text_headers
+from adapters.bus.identity import correlation_id, text_headers
 from adapters.bus.memory.command import MemoryPublishCommand
 from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.parser import CONTENT_TYPE, REPLY_TO, MemoryParser
+from adapters.bus.wire import CORRELATION, from_wire
 from contracts.errors import Unavailable
 from contracts.message import Delivery, Envelope, Partition
 
@@ -76,13 +77,12 @@ class MemoryProducer(ProducerProto[MemoryPublishCommand]):
         if cmd.reply_to:
             headers[REPLY_TO] = cmd.reply_to
         clock = log.clock
-        return Envelope(
-            id=message_id(headers, clock),
-            address=cmd.destination,
-            body=body,
+        envelope = from_wire(
+            cmd.destination,
+            body,
             key=cmd.key,
-            headers=headers,
-            correlation_id=correlation_id(cmd.correlation_id, clock),
-            published_at=clock.now(),
-            not_before=cmd.not_before,
+            headers={**headers, CORRELATION: correlation_id(cmd.correlation_id, clock)}.items(),
+            origin=clock.new_id(),
+            stored_ms=round(clock.now().timestamp() * 1000),
         )
+        return envelope if cmd.not_before is None else msgspec.structs.replace(envelope, not_before=cmd.not_before)
