@@ -47,7 +47,8 @@ CACHE_HIT_RATE = Metric(
 MESSAGES_PROCESSED = Metric(
     name="platform_mq_messages_processed_total",
     kind="counter",
-    help="Attempts that ended, by route and by what became of them: done, retry, dead, cancelled, release.",
+    help="Attempts that ended, by route and by what became of them: done, retry, dead, cancelled, release;"
+    " repeated is what was found to be finished already.",
     labels=("address", "outcome"),
 )
 PROCESSING_DURATION = Metric(
@@ -76,6 +77,13 @@ DEAD_LETTERS = Metric(
     labels=("address", "reason"),
 )
 
+PARKED = Metric(
+    name="platform_parked_total",
+    kind="counter",
+    help="Messages that were put aside in the ledger: for a later attempt, for their hour, or behind one of their key.",
+    labels=("address",),
+)
+
 # Jobs.
 
 JOBS = Metric(
@@ -89,6 +97,32 @@ JOBS_IN_FLIGHT = Metric(
     kind="gauge",
     help="Jobs that run in this process, by route.",
     labels=("address",),
+)
+
+# Supervision.
+
+BREAKER_OPEN = Metric(
+    name="platform_breaker_open",
+    kind="gauge",
+    help="1 while a dependency is taken to be down, and the routes that need it wait for it; else 0.",
+    labels=("dependency",),
+)
+HANDLER_STALLS = Metric(
+    name="platform_handler_stalls_total",
+    kind="counter",
+    help="Handlers that made no progress for their route's limit, by route.",
+    labels=("address",),
+)
+LOOP_STALLS = Metric(
+    name="platform_loop_stalls_total",
+    kind="counter",
+    help="How often something blocked the event loop, and with it the whole process.",
+)
+LOOP_CRASHES = Metric(
+    name="platform_loop_crashes_total",
+    kind="counter",
+    help="Crashes of the process's own loops, each of which was started again within the budget.",
+    labels=("loop",),
 )
 
 ALL: tuple[Metric, ...] = tuple(declared for declared in list(globals().values()) if isinstance(declared, Metric))

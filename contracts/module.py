@@ -19,7 +19,9 @@ import msgspec
 
 Kind = Literal["service", "job", "worker"]
 Overrun = Literal["checkpoint", "cancel", "requeue"]
-Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+"""`async def`, or a plain `def` that may block: it runs in a thread, with the ports that need no awaiting."""
+ToolHandler = TypeVar("ToolHandler", bound=Callable[..., Awaitable[Any]])
 Hook = TypeVar("Hook", bound=Callable[..., Awaitable[None]])
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
@@ -53,7 +55,7 @@ class JobRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     address: str
     contract: type[msgspec.Struct]
-    handler: Callable[..., Awaitable[Any]]
+    handler: Callable[..., Any]
     retry: Retry
     timeout_s: float
     concurrency: int
@@ -74,7 +76,7 @@ class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     address: str
     contract: type[msgspec.Struct]
-    handler: Callable[..., Awaitable[Any]]
+    handler: Callable[..., Any]
     retry: Retry
     timeout_s: float
     lanes: int
@@ -199,10 +201,10 @@ class Module:
 
         return declare
 
-    def tool(self, name: str, contract: type[msgspec.Struct]) -> Callable[[Handler], Handler]:
+    def tool(self, name: str, contract: type[msgspec.Struct]) -> Callable[[ToolHandler], ToolHandler]:
         """Offer the function as `millrace NAME` (one or two words)."""
 
-        def declare(handler: Handler) -> Handler:
+        def declare(handler: ToolHandler) -> ToolHandler:
             self.tools.append(Tool(name=name, contract=contract, handler=handler, summary=_first_line(handler)))
             return handler
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,8 +19,9 @@ from contracts import ports
 from contracts.errors import Faults
 from contracts.job import Job
 from contracts.module import JobRoute, Module, Route, StreamRoute, Tool
+from runtime.keeper import is_plain
 
-Handler = Callable[..., Awaitable[Any]]
+Handler = Callable[..., Any]
 
 # What has one instance for each process, under the name that `Adapters` knows it by.
 PER_PROCESS: dict[Any, str] = {
@@ -36,21 +37,36 @@ PER_WORK: dict[Any, str] = {ports.Db: "db", ports.Log: "log", ports.Emit: "emit"
 _BACKED_BY = {"db": "db", "emit": "bus"}
 
 
+# What a plain `def` can use: it runs in a thread, where nothing can be awaited.
+IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "job"})
+
 # Ports that stand for one piece of work; a hook and a tool are none.
 _ONLY_OF_WORK = {"job": "which only a job's handler has", "emit": "which only handlers of messages have"}
 
 
 class Needs:
     """The parameters of one handler: what they are called and what they ask for. `message`: the first parameter is
-    the message; `without` are names of ports (`job`, `emit`) that can't be had here."""
+    the message; `without` are names of ports (`job`, `emit`) that can't be had here; `threads`: it may be a plain
+    `def`."""
 
-    def __init__(self, handler: Handler, *, where: str, message: bool = True, without: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        where: str,
+        message: bool = True,
+        without: Collection[str] = (),
+        threads: bool = False,
+    ) -> None:
         self.per_process: dict[str, str] = {}
         self.per_work: dict[str, str] = {}
         self.faults: list[str] = []
         self._where = where
-        if not inspect.iscoroutinefunction(handler):
-            self.faults.append(f"{where}: the handler must be `async def`")
+        self._plain = threads and is_plain(handler)
+        if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+            self.faults.append(f"{where}: the handler must not `yield`: it is called once, and returns")
+        elif is_plain(handler) and not threads:
+            self.faults.append(f"{where}: it must be `async def`; only handlers of routes may be plain functions")
         try:
             hints = typing.get_type_hints(handler)
             parameters = list(inspect.signature(handler).parameters.values())
@@ -72,6 +88,11 @@ class Needs:
                 self.faults.append(f"{asks} {asked}; it can be one of {allowed}")
         elif port in without:
             self.faults.append(f"{asks} {hint.__name__}, {_ONLY_OF_WORK[port]}")
+        elif self._plain and port not in IN_THREADS:
+            self.faults.append(
+                f"{asks} {hint.__name__}, which has to be awaited; a plain `def` runs in a thread and has only "
+                f"{', '.join(sorted(_name_of(name) for name in IN_THREADS))}: declare the handler `async def`"
+            )
         elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             self.faults.append(f"{asks} {hint.__name__} by position; ports are given by name: take the / away")
         else:
@@ -89,7 +110,7 @@ class Needs:
 def needs_of(module: Module, route: Route) -> Needs:
     """What a route's handler asks for, and what is wrong with it."""
     without = () if isinstance(route, JobRoute) else ("job",)
-    needs = Needs(route.handler, where=f"{module.name}, {route.address}", without=without)
+    needs = Needs(route.handler, where=f"{module.name}, {route.address}", without=without, threads=True)
     if not needs.faults:
         needs.faults.extend(_message_faults(module, route))
     needs.faults.extend(_field_faults(module, route))
@@ -125,6 +146,10 @@ def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str
     if faults:
         raise Faults("modules ask for what is not there", faults)
     return found
+
+
+def _name_of(port: str) -> str:
+    return next(str(hint.__name__) for hint, name in (*PER_PROCESS.items(), *PER_WORK.items()) if name == port)
 
 
 def _message_faults(module: Module, route: Route) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -15,11 +16,14 @@ import msgspec
 
 from contracts import metrics as metric
 from contracts import outcome
-from contracts.errors import Transient, Undecodable
+from contracts.errors import Transient, Unavailable, Undecodable
 from contracts.module import Module, Route, StreamRoute
 from contracts.ports import Clock, Metrics
 from runtime import arguments
+from runtime.gate import Gate
+from runtime.keeper import Keeper, is_plain
 from runtime.policy import retry as policy
+from runtime.threads import Abandoned
 
 
 class Scope(Protocol):
@@ -41,10 +45,26 @@ def is_transactional(route: Route, asks: Collection[str]) -> bool:
 
 
 class Mounted:
-    """A route with its decoder and its injection resolved: all that one message needs, worked out once."""
+    """A route with its decoder and its injection resolved: all that one message needs, worked out once. `keeper` runs
+    its handler where that is a plain function or is watched, `gate` says whether it may run."""
 
-    def __init__(self, module: Module, route: Route, adapters: Mapping[str, Any], per_work: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        module: Module,
+        route: Route,
+        adapters: Mapping[str, Any],
+        per_work: Mapping[str, str],
+        *,
+        keeper: Keeper | None = None,
+        gate: Gate | None = None,
+    ) -> None:
         self.module = module
+        self.gate = gate
+        self.plain = is_plain(route.handler)
+        """Its handler is a plain function: it runs in a thread."""
+        if keeper is None and Keeper.wanted(route):
+            raise ValueError(f"{module.name}, {route.address}: its handler is to be kept by a `Keeper`; give it one")
+        self._keeper = keeper
         self.route = route
         self._decoder = msgspec.json.Decoder(route.contract)
         self._adapters = dict(adapters)
@@ -75,7 +95,10 @@ class Mounted:
     def call(self, message: Any, scope: Scope) -> Awaitable[Any]:
         """The handler with all that it asks for."""
         made = {name: getattr(scope, kind) for name, kind in self._per_work}
-        return self.route.handler(message, **self._adapters, **made)
+        if self._keeper is None:
+            handling: Awaitable[Any] = self.route.handler(message, **self._adapters, **made)
+            return handling
+        return self._keeper.run(partial(self.route.handler, message, **self._adapters, **made))
 
     def _why(self, body: bytes, error: Exception) -> str:
         try:
@@ -105,9 +128,24 @@ class Work(msgspec.Struct, kw_only=True):
 async def carry(work: Work) -> outcome.Outcome:
     """Take one message all the way; whatever the handler does, exactly one outcome is settled."""
     with work.about():
-        became = work.admit() or await _attempt(work)
+        became = work.admit() or await _through_the_gate(work)
         await work.settle(became)
         return became
+
+
+async def _through_the_gate(work: Work) -> outcome.Outcome:
+    """Nothing is tried while something that the route needs is down, unless it is to find out whether it is back."""
+    gate = work.mounted.gate
+    if gate is None:
+        return await _attempt(work)
+    if held := gate.admit(work):
+        return held
+    became: outcome.Outcome = outcome.Release(reason="it broke")
+    try:
+        became = await _attempt(work)
+    finally:
+        gate.ended(work, became)
+    return became
 
 
 async def _attempt(work: Work) -> outcome.Outcome:
@@ -120,6 +158,8 @@ async def _attempt(work: Work) -> outcome.Outcome:
                 async with work.scope:
                     result = await work.mounted.call(message, work.scope)
                 return outcome.Done(result)
+    except Abandoned:
+        raise asyncio.CancelledError from None
     except BaseException as error:
         # The one place that judges. A cancellation ends here on purpose: what it means is an outcome too.
         took_s = work.clock.monotonic() - began_at
@@ -151,6 +191,8 @@ def _is_being_cancelled() -> bool:
 
 
 def _judge(work: Work, error: BaseException) -> outcome.Outcome:
+    if work.mounted.gate is not None and isinstance(down := policy.decisive(error), Unavailable):
+        work.mounted.gate.failed(work, down)
     return policy.judge(
         error, retry=work.mounted.route.retry, attempt=work.attempt, random=work.clock.random(), cut=work.cut()
     )

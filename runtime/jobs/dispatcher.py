@@ -83,6 +83,20 @@ class Dispatcher:
         self._drained = asyncio.Event()
         self._drained.set()
         self._ended_while_draining: dict[str, Run] = {}
+        for mounted in routes.values():
+            if mounted.gate:
+                mounted.gate.subscribe(self)
+
+    # What a breaker tells (`runtime.gate.Subscriber`).
+
+    def opened(self, name: str, why: str) -> None:
+        """Nothing is claimed of the routes that need it: `reserve` asks their gates."""
+
+    def closed(self, name: str) -> None:
+        """What was left queued may be claimed again."""
+        self.left_queued()
+
+    # Claims.
 
     def reserve(self) -> dict[str, int]:
         """Take all free slots, by address, for one round trip that may bring claims; `started` gives them back.
@@ -94,7 +108,7 @@ class Dispatcher:
         # The address that came first goes last the next time, so that none starves the others of the shared slots.
         self._turns.rotate(-1)
         for address in self._turns:
-            free = min(room, _concurrency(self._routes[address]) - self._busy[address])
+            free = min(room, self._free(self._routes[address]))
             if free > 0:
                 slots[address] = free
                 self._busy[address] += free
@@ -103,6 +117,12 @@ class Dispatcher:
             self._out += 1
             self._all_back.clear()
         return slots
+
+    def _free(self, mounted: Mounted) -> int:
+        """How many of the route may be started: what its concurrency leaves, unless it waits for a dependency."""
+        free = _concurrency(mounted) - self._busy[mounted.route.address]
+        passing = mounted.gate.room() if mounted.gate else None
+        return free if passing is None else min(free, passing)
 
     def started(self, slots: Mapping[str, int], claims: Iterable[Claim]) -> None:
         """Start what a round trip with `slots` brought."""
@@ -153,7 +173,9 @@ class Dispatcher:
         """The fallback loop: delayed jobs come due, and no lost notification may strand a job."""
         while True:
             self._came_back.clear()
-            due_in_s = await self._ledger.queue.next_due_s(tuple(self._routes))
+            # What waits for a dependency is not due, however long it has waited.
+            passing = [address for address, one in self._routes.items() if not one.gate or one.gate.room() != 0]
+            due_in_s = await self._ledger.queue.next_due_s(passing) if passing else None
             wait_s = POLL_S if due_in_s is None else min(POLL_S, max(0.05, due_in_s))
             try:
                 async with self._clock.timeout(wait_s):
@@ -257,7 +279,7 @@ class Dispatcher:
         settlement = Settlement(claim=handle.claim, outcome=became, result=result, progress=handle.latest)
         if not await self._settler.settle(settlement):
             self._log.warn("the run was not settled: another worker owns the job now", job=handle.id)
-        elif isinstance(became, outcome.Retry):
+        elif isinstance(became, outcome.Retry | outcome.Release):
             self._came_back.set()
 
     def _ended(self, run: Run, task: asyncio.Task[outcome.Outcome]) -> None:

@@ -11,6 +11,7 @@ from contracts.errors import BadInput
 from contracts.job import Claim, Progress
 from contracts.ports import Tx
 from contracts.ports.ledger import Queue
+from runtime.liveness import note_progress
 from runtime.policy.retry import Cut
 
 T = TypeVar("T")
@@ -53,13 +54,16 @@ class JobHandle:
             raise BadInput(f"the checkpoint of job {self.id} is not a {type_}: {error}") from None
 
     async def checkpoint(self, state: Any, *, tx: Tx | None = None) -> None:
+        note_progress()
         await self._queue.checkpoint(self.claim, msgspec.json.encode(state), tx=tx)
+        note_progress()
         self.checkpointed = True
         if self._asked and tx is None:
             self.cut = self._asked
             raise asyncio.CancelledError
 
     def progress(self, progress: Progress) -> None:
+        note_progress()
         self.latest = progress
         self.unsaved = True
 

@@ -6,6 +6,7 @@ from contracts.job import Job
 from contracts.ports import Db, Emit, Log
 from runtime.emit import Emitter
 from runtime.jobs.handle import JobHandle
+from runtime.jobs.plain import PlainJob
 from runtime.pipeline import Mounted
 from runtime.wiring import Adapters
 
@@ -26,7 +27,7 @@ class JobScope:
 
     @property
     def job(self) -> Job:
-        return self._handle
+        return PlainJob(self._handle) if self._mounted.plain else self._handle
 
     @property
     def db(self) -> Db:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Iterator
 from typing import Literal
 
 from contracts import outcome
@@ -18,6 +19,11 @@ Cut = Literal["cancelled", "drain", "lease", "end"]
 """Why a running handler was cut short: asked for, the process drains, the lease is lost, or its overrun ends it."""
 
 UNAVAILABLE_RETRY_S = 5.0
+"""About so long what failed for want of something that is down is left alone, where no breaker holds it."""
+
+
+class Unstarted(Exception):
+    """A handler never began: no thread was free for it. It may begin another time, and has used up nothing."""
 
 
 def backoff_s(retry: Retry, attempt: int, random: float) -> float:
@@ -35,6 +41,9 @@ def judge(
         return _judge_cut(cut)
     if isinstance(error, asyncio.CancelledError):
         return outcome.Release(reason="interrupted")
+    if isinstance(error, Unstarted):
+        return outcome.Release(reason=str(error), after_s=0.5 + random / 2)
+    error = decisive(error)
     if isinstance(error, LeaseLost):
         return outcome.Release(reason="lease lost")
     text, trace = describe(error), _trace(error)
@@ -43,11 +52,24 @@ def judge(
     if isinstance(error, Permanent):
         return outcome.Dead(reason="permanent", error=text, traceback=trace)
     if isinstance(error, Unavailable):
-        after_s = UNAVAILABLE_RETRY_S * (0.5 + random)
-        return outcome.Retry(after_s=after_s, counts=False, error=text, traceback=trace)
+        # Whether a breaker opens is decided elsewhere; what failed is released either way.
+        return outcome.Release(reason=text, after_s=UNAVAILABLE_RETRY_S * (0.5 + random))
     if attempt >= retry.attempts:
         return outcome.Dead(reason=f"failed {attempt} times", error=text, traceback=trace)
     return outcome.Retry(after_s=backoff_s(retry, attempt, random), error=text, traceback=trace)
+
+
+def decisive(error: BaseException) -> BaseException:
+    """Of a group that a handler's tasks raised together, the one that decides: a lost lease before something that is
+    down, that before anything else; `Permanent` only when all are."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = list(_leaves(error))
+    for kind in (LeaseLost, Unavailable):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0] if all(isinstance(leaf, Permanent) for leaf in leaves) else error
 
 
 def describe(error: BaseException) -> str:
@@ -66,6 +88,14 @@ def _judge_cut(cut: Cut) -> outcome.Outcome:
             return outcome.Release(reason="drain")
         case "lease":
             return outcome.Release(reason="lease lost")
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
 
 
 def _trace(error: BaseException) -> str:

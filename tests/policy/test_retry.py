@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contracts import outcome
 from contracts.errors import BadInput, Faults, LeaseLost, NotFound, Permanent, Transient, Unavailable, Undecodable
 from contracts.module import Retry
-from runtime.policy.retry import backoff_s, describe, judge
+from runtime.policy.retry import Unstarted, backoff_s, decisive, describe, judge
 
 fractions = st.floats(0, 1, exclude_max=True)
 retries = st.builds(
@@ -47,9 +47,30 @@ def test_a_transient_error_uses_up_attempts_and_then_is_dead(retry: Retry, attem
 @given(retries, st.integers(1, 10_000), fractions)
 def test_a_dependency_that_is_down_never_uses_up_an_attempt(retry: Retry, attempt: int, random: float) -> None:
     became = judge(Unavailable("db", "gone"), retry=retry, attempt=attempt, random=random)
-    assert isinstance(became, outcome.Retry)
-    assert not became.counts
+    assert isinstance(became, outcome.Release)
+    assert became.reason == "db is not available: gone"
     assert became.after_s > 0
+
+
+def together(*errors: Exception) -> ExceptionGroup[Exception]:
+    return ExceptionGroup("tasks failed", [errors[0], ExceptionGroup("inner", list(errors[1:]))])
+
+
+def test_of_errors_that_tasks_raised_together_the_decisive_one_is_judged() -> None:
+    down, lost, wrong, odd = Unavailable("db", "gone"), LeaseLost("moved"), BadInput("no"), RuntimeError("odd")
+    assert decisive(together(odd, wrong, down)) is down
+    assert decisive(together(down, wrong, lost)) is lost
+    assert decisive(together(wrong, NotFound("no"))) is wrong
+    mixed = together(wrong, odd)
+    assert decisive(mixed) is mixed, "it may succeed another time"
+    assert decisive(odd) is odd
+    became = judge(together(odd, down), retry=Retry(attempts=1), attempt=1, random=0)
+    assert isinstance(became, outcome.Release)
+
+
+def test_what_never_began_is_released() -> None:
+    became = judge(Unstarted("no thread was free"), retry=Retry(attempts=1), attempt=1, random=0)
+    assert became == outcome.Release(reason="no thread was free", after_s=0.5)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,8 +57,12 @@ def test_a_parameter_may_have_any_name_and_a_default_of_its_own(module: Module) 
 
 
 def test_everything_that_is_wrong_is_told_at_once(module: Module) -> None:
-    @module.job("run.sync", Work)  # type: ignore[type-var]
-    def sync(work: Work) -> None: ...
+    @module.job("run.sync", Work)
+    def sync(work: Work, db: Db, log: Log) -> None: ...
+
+    @module.job("run.many", Work)
+    async def many(work: Work) -> AsyncIterator[int]:
+        yield 1
 
     @module.job("run.nothing", Work)
     async def nothing() -> None: ...
@@ -78,12 +82,18 @@ def test_everything_that_is_wrong_is_told_at_once(module: Module) -> None:
     @module.on_shutdown
     async def flush(emit: Emit) -> None: ...
 
+    @module.on_shutdown  # type: ignore[type-var]
+    def forget() -> None: ...
+
     @module.tool("tell", Work)
     async def tell(work: Work, job: Job) -> None: ...
 
     found = faults_of(module)
     for expected in (
-        "mod, run.sync: the handler must be `async def`",
+        "mod, run.sync: parameter 'db' asks for Db, which has to be awaited; a plain `def` runs in a thread and has "
+        "only Catalog, Clock, Job, Log, Metrics: declare the handler `async def`",
+        "mod, run.many: the handler must not `yield`: it is called once, and returns",
+        "mod, hook forget: it must be `async def`; only handlers of routes may be plain functions",
         "mod, run.nothing: the handler takes no message; its first parameter must be the contract",
         "mod, run.untyped: parameter 'thing' asks for nothing; it can be one of",
         "mod, run.other: parameter 'number' asks for int; it can be one of Cache, Catalog, Clock, Db, Emit, Files, Job",
