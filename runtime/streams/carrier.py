@@ -66,13 +66,16 @@ class Carrier:
         self._name = f"millrace {mounted.module.name} "
 
     async def carry(self, passage: Passage) -> None:
-        """To its end. What is still open when it is cut goes back unharmed; what broke outside its handler stays open,
-        so that it is never acknowledged."""
+        """To its end. What is still open when it is cut goes back unharmed; and so does what broke outside its handler,
+        after a pause: that is a fault of ours, and must neither be acknowledged nor spin."""
         try:
             if not passage.suspect or await self._charged(passage):
                 await self._on_its_way(passage)
         except LeaseLost:
             self._lost(passage.owned)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lanes go on
+            self._adapters.log.error("a message broke outside its handler", id=passage.id, error=repr(error))
+            await self._clock.sleep(RELEASED_WAIT_S)
         finally:
             if passage.open:
                 await self._hand_back(passage)

@@ -250,8 +250,6 @@ class StreamConsumer:
                 if passage.cut is None:
                     raise
                 asyncio.current_task().uncancel()  # type: ignore[union-attr]  # it was meant for this passage alone
-            except Exception as error:  # noqa: BLE001 - it stays unacknowledged; the lanes go on
-                self._adapters.log.error("a message broke outside its handler", id=passage.id, error=repr(error))
             finally:
                 passage.task = None
                 self._ended_one(lane, passage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from contracts.message import Envelope
+from contracts.module import StreamRoute
 from contracts.ports import Db, Emit, Log
 from runtime.emit import CollectingEmitter
 from runtime.pipeline import Mounted
@@ -59,7 +60,12 @@ class StreamScope:
     @property
     def emit(self) -> Emit:
         if self._emitter is None:
+            route = self._mounted.route
+            assert isinstance(route, StreamRoute)
             self._emitter = CollectingEmitter(
-                self._adapters.clock, source_id=self._source.id, correlation_id=self._source.correlation_id
+                self._adapters.clock,
+                by=f"{route.group} {route.address}",
+                source_id=self._source.id,
+                correlation_id=self._source.correlation_id,
             )
         return self._emitter

@@ -219,6 +219,8 @@ class Running:
         await self.worker.streams.commit()
         if any(not state.final and count for (_, state), count in (await self.ledger.desk.counts()).items()):
             return False
+        if any(held.parked for held in await self.ledger.partitions.holdings()):
+            return False
         log = getattr(self.bus, "log", None)
         return log is None or not any(log.stats(address).messages for address in self.worker.mounted)
 
