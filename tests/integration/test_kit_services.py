@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
+import tempfile
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from adapters.database.postgres import PostgresDb
 from tests.kit import databases, services
 from tests.kit.databases import opened
+from tests.kit.services import identity
+from tests.kit.services.home import PREFIX, clear_abandoned
 from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.timeout(60)]
@@ -90,6 +96,76 @@ async def test_databases_of_a_killed_run_are_cleared(tmp_path: Path, postgres: s
         assert len(await left()) == 2
         async with databases.databases_on(postgres.url):
             assert await left() == []
+
+
+async def test_a_server_of_a_killed_run_is_ended(tmp_path: Path) -> None:
+    waits = """
+        import pytest
+        pytestmark = pytest.mark.anyio
+
+        async def test_waits(redis_server):
+            import asyncio
+            print(f"server={redis_server.server.pid}", flush=True)
+            await asyncio.Event().wait()
+    """
+    process = await run_of(
+        tmp_path, waits, MILLRACE_TEST_REDIS_URL="", DOCKER_HOST="tcp://127.0.0.1:1", PYTEST_ADDOPTS="-s"
+    )
+    assert process.stdout is not None
+    server = 0
+    while not server:
+        line = (await process.stdout.readline()).decode()
+        assert line, "the other run ended before its test began"
+        server = int(line.partition("server=")[2] or 0)
+    process.kill()
+    await process.communicate()
+    assert identity.started(server) is not None, "it outlives its run"
+    assert server in recorded()
+    clear_abandoned()
+    assert identity.started(server) is None
+    assert server not in recorded()
+
+
+def recorded() -> set[int]:
+    """The processes that homes of servers know of."""
+    files = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/process")
+    return {int(file.read_text().split()[0]) for file in files}
+
+
+async def test_another_process_of_the_same_number_is_left_alone(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    try:
+        (tmp_path / "process").write_text(f"{process.pid} 1\n")
+        identity.end_recorded(tmp_path / "process")
+        assert process.returncode is None
+        assert identity.started(process.pid) is not None
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_services_by_hand_run_until_they_are_interrupted() -> None:
+    command = (sys.executable, "-m", "tests.kit.services", "redis")
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={**os.environ, "MILLRACE_TEST_REDIS_URL": "", "DOCKER_HOST": "tcp://127.0.0.1:1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    export = (await process.stdout.readline()).decode()
+    variable, _, url = export.removeprefix("export ").strip().partition("=")
+    assert variable == "MILLRACE_TEST_REDIS_URL"
+    while b"Ctrl-C" not in await process.stderr.readline():
+        pass
+    async with Redis.from_url(url) as client:
+        assert await client.ping()
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+        with pytest.raises(RedisConnectionError):
+            await client.ping()
 
 
 async def test_each_test_has_a_database_of_its_own(

@@ -79,7 +79,7 @@ class Proxy:
         """The opposite of `refuse`, on the same port. Idempotent."""
         if self._server is None:
             self._server = await asyncio.start_server(
-                self._connected, HOST, self.port, limit=CHUNK_BYTES, ssl=self._tls, reuse_address=True
+                self._connected, HOST, self.port, limit=CHUNK_BYTES, reuse_address=True
             )
 
     def stall(self, way: Way | None = None) -> None:
@@ -124,11 +124,14 @@ class Proxy:
         pair = [to_client]
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                if self._tls is not None:
+                    await to_client.start_tls(self._tls)
                 server, to_server = await self._connect()
             pair.append(to_server)
+            self._open.update(pair)
             for writer in pair:
-                writer.transport.set_write_buffer_limits(0)  # `drain` waits until the kernel has everything
-                self._open.add(writer)
+                if writer.get_extra_info("ssl_object") is None:  # (a limit of 0 stops asyncio's TLS for good)
+                    writer.transport.set_write_buffer_limits(0)  # `drain` waits until the kernel has everything
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pass_on("requests", client, to_server))
                 both.create_task(self._pass_on("answers", server, to_client))

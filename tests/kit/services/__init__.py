@@ -12,7 +12,7 @@ from tests.kit.services.missing import Untried, missing, reference_data, untried
 from tests.kit.services.native import NativeServer
 from tests.kit.services.postgres import Postgres
 from tests.kit.services.redis import Redis, start_redis
-from tests.kit.services.service import CannotStart, Running, Service
+from tests.kit.services.service import CannotStart, Running, Service, own
 
 __all__ = [
     "CannotStart",
@@ -24,6 +24,7 @@ __all__ = [
     "Service",
     "Untried",
     "missing",
+    "own",
     "reference_data",
     "start_kafka",
     "start_redis",

@@ -8,9 +8,9 @@ from typing import Any
 from tests.kit.services.containers import from_container, require_engine
 from tests.kit.services.home import Home
 from tests.kit.services.kafka_programs import VERSION, find_programs
-from tests.kit.services.native import DidNotStart, NativeServer
+from tests.kit.services.native import NativeServer
 from tests.kit.services.ports import Port
-from tests.kit.services.service import CannotStart, Running, Service, native_running
+from tests.kit.services.service import Running, Service, native_running, start_or_end
 
 NAME = "Kafka"
 IMAGE = f"apache/kafka:{VERSION}"
@@ -76,11 +76,7 @@ def start_kafka() -> Running:
         str(properties),
     ]
     server = NativeServer(NAME, command, home=home, ports=ports, ready=lambda server: STARTED in server.log)
-    try:
-        server.start()
-    except DidNotStart as error:
-        server.end()
-        raise CannotStart(str(error)) from error
+    start_or_end(server)
     return native_running(NAME, clients.address, server, behind=proxied.number, advertised=proxy.number)
 
 

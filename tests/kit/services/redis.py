@@ -12,9 +12,9 @@ from typing import Any
 from tests.kit.services.cache import call, kept
 from tests.kit.services.containers import from_container
 from tests.kit.services.home import Home
-from tests.kit.services.native import DidNotStart, NativeServer
+from tests.kit.services.native import NativeServer
 from tests.kit.services.ports import HOST, Port
-from tests.kit.services.service import CannotStart, Running, Service, native_running
+from tests.kit.services.service import CannotStart, Running, Service, native_running, start_or_end
 
 NAME = "Redis"
 IMAGE = "redis:8-alpine"
@@ -49,11 +49,7 @@ def start_redis(*, persistent: bool = False) -> Running:
     config = home.path / "redis.conf"
     config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     server = NativeServer(NAME, [program, config], home=home, ports=[port], ready=lambda _: _answers(port))
-    try:
-        server.start()
-    except DidNotStart as error:
-        server.end()
-        raise CannotStart(str(error)) from error
+    start_or_end(server)
     return native_running(NAME, f"redis://{port.address}/0", server)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from tests.kit.services.missing import missing
-from tests.kit.services.native import NativeServer
+from tests.kit.services.native import DidNotStart, NativeServer
 
 
 class CannotStart(Exception):
@@ -45,6 +46,20 @@ def variable_of(name: str) -> str:
     )
 
 
+@contextmanager
+def own(start: Callable[[], Running]) -> Iterator[Running]:
+    """A server for one test alone, to be ended and started at will, as in `own(start_kafka)`. The test is skipped (in
+    CI: fails) when there can be none."""
+    try:
+        running = start()
+    except CannotStart as error:
+        missing("a server of a test's own", reason=str(error), remedy="Install Redis, and Java with Maven.")
+    try:
+        yield running
+    finally:
+        running.end()
+
+
 class Service:
     """Started once, by whoever asks first."""
 
@@ -52,25 +67,25 @@ class Service:
         self.name = name
         self.variable = variable_of(name)
         self._ways = ways
-        self._remedy = remedy
+        self.remedy = remedy
         self._running: Running | None = None
-        self._reasons: list[str] = []
+        self.reasons: list[str] = []
 
     def start(self) -> Running | None:
         """None when there is no way; idempotent."""
-        if self._running is None and not self._reasons:
+        if self._running is None and not self.reasons:
             for way in (self._given, *self._ways):
                 try:
                     self._running = way()
                     break
                 except CannotStart as error:
-                    self._reasons.append(str(error))
+                    self.reasons.append(str(error))
         return self._running
 
     def require(self) -> Running:
         """Ends the test that asks when there is no way."""
         if (running := self.start()) is None:
-            missing(self.name, reason="; ".join(self._reasons), remedy=self._remedy)
+            missing(self.name, reason="; ".join(self.reasons), remedy=self.remedy)
         return running
 
     def stop(self) -> None:
@@ -83,6 +98,18 @@ class Service:
         if not (url := os.environ.get(self.variable)):
             raise CannotStart(f"{self.variable} is not set")
         return Running(name=self.name, url=url, how=self.variable, end=lambda: None)
+
+
+def start_or_end(server: NativeServer) -> None:
+    """Raises `CannotStart`; nothing of the server is left then, nor when it is interrupted."""
+    try:
+        server.start()
+    except DidNotStart as error:
+        server.end()
+        raise CannotStart(str(error)) from error
+    except BaseException:
+        server.end()
+        raise
 
 
 def native_running(name: str, url: str, server: NativeServer, **more: Any) -> Running:

@@ -1,0 +1,69 @@
+"""PostgreSQL, Kafka and Redis for use by hand: `python -m tests.kit.services`, until Ctrl-C.
+
+Prints, for another terminal, the variables that make tests use them, so that a run starts none of its own.
+
+Example:
+    ./task services:up -- redis kafka
+    export MILLRACE_TEST_KAFKA=127.0.0.1:41001   (in the other terminal, as printed)
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+
+from tests.kit.services import Kafka, Postgres, Redis, Service
+
+SERVICES: dict[str, type[Kafka] | type[Postgres] | type[Redis]] = {
+    "postgres": Postgres,
+    "redis": Redis,
+    "kafka": Kafka,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 1 when one of them can't be had."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.kit.services", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="service", help=f"{', '.join(SERVICES)} (default: all of them)")
+    names = parser.parse_args(arguments).names or list(SERVICES)
+    if unknown := [name for name in names if name not in SERVICES]:
+        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(SERVICES)}")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with ExitStack() as ending, suppress(KeyboardInterrupt):
+        services = [SERVICES[name]() for name in names]
+        for service in services:
+            ending.callback(service.stop)
+        ending.callback(_hear_no_more)  # runs first
+        if not all(_started(service) for service in services):
+            return 1
+        print("Ctrl-C ends them, with their data.", file=sys.stderr, flush=True)
+        threading.Event().wait()
+    return 0
+
+
+def _hear_no_more() -> None:
+    """A second Ctrl-C is impatience: the end that it asks for is under way."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _started(service: Service) -> bool:
+    running = service.start()
+    if running is None:
+        print(f"{service.name} can't be had: {'; '.join(service.reasons)}. {service.remedy}", file=sys.stderr)
+        return False
+    print(f"{service.name}: {running.how}", file=sys.stderr)
+    print(f"export {service.variable}={shlex.quote(running.url)}", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
