@@ -44,7 +44,7 @@ def ending_of(settlement: Settlement) -> Ending:
             return Ending(
                 state=JobState.QUEUED,
                 counts=counts,
-                after_s=_wait_s(after_s),
+                after_s=wait_s(after_s),
                 error=storable.cut(error),
                 traceback=storable.cut(traceback),
                 progress=progress,
@@ -60,8 +60,7 @@ def ending_of(settlement: Settlement) -> Ending:
         case outcome.Cancelled(reason=reason):
             return Ending(state=JobState.CANCELLED, error=storable.cut(reason) if reason else None, progress=progress)
         case outcome.Release(after_s=after_s):
-            wait_s = _wait_s(after_s)
-            return Ending(state=JobState.QUEUED, counts=False, after_s=wait_s or None, progress=progress)
+            return Ending(state=JobState.QUEUED, counts=False, after_s=wait_s(after_s) or None, progress=progress)
 
 
 def unkept(settlement: Settlement, why: str) -> Ending:
@@ -74,6 +73,7 @@ def unkept(settlement: Settlement, why: str) -> Ending:
     )
 
 
-def _wait_s(after_s: float) -> float:
+def wait_s(after_s: float) -> float:
+    """The wait as it is kept: not below 0, and not for ever."""
     # The comparison is false for NaN as well.
     return min(after_s, LONGEST_WAIT_S) if after_s > 0 else 0.0

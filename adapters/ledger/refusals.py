@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from contracts.errors import Conflict, LeaseLost
 from contracts.message import Partition
-from contracts.ports.partitions import Hold
+from contracts.ports.partitions import Hold, Span
 
 
 def lost(hold: Hold, why: str = "") -> LeaseLost:
@@ -14,6 +14,12 @@ def lost(hold: Hold, why: str = "") -> LeaseLost:
     where = f"{hold.partition.address}/{hold.partition.index} of group {hold.group}"
     more = f", {why}" if why else ""
     return LeaseLost(f"{where}: another worker has taken it since epoch {hold.epoch}{more}: nothing was changed")
+
+
+def finished_before(hold: Hold, spans: Sequence[Span]) -> LeaseLost:
+    """For spans of which a part was finished already."""
+    told = ", ".join(f"{first} to {past - 1}" if past > first + 1 else str(first) for first, past in spans[:5])
+    return lost(hold, f"or positions {told}{', …' if len(spans) > 5 else ''} were finished before")
 
 
 def other_incarnation(group: str, partition: Partition, *, stored: str, came: str, position: int) -> Conflict:

@@ -39,6 +39,8 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     lane: str | None
     attempt: int
     error: str = ""
+    charges: int = 0
+    """How often it was run alone and did not come back."""
 
 
 class Parking(Protocol):
@@ -62,6 +64,10 @@ class Parking(Protocol):
         ...
 
     async def postpone(self, parked: Parked, *, attempt: int, after_s: float, error: str = "") -> None: ...
+
+    async def charge(self, parked: Parked) -> int:
+        """As `Partitions.charge`: it may have killed its last holder, and is about to be run alone."""
+        ...
 
     def transaction(self, parked: Parked, *, name: str) -> AbstractAsyncContextManager[Tx]:
         """As `Partitions.transaction`, for the effects of a parked message: its end removes the message."""

@@ -63,3 +63,49 @@ create table millrace.seen (
     autovacuum_vacuum_cost_delay = 0
 );
 create index seen_until on millrace.seen (until);
+
+-- Messages that wait, so that their partition can move on. `head` is set for the first of each lane and for those
+-- without one: only they can be due, so a long lane costs no more than a short one. Who takes a row out makes its
+-- follower the head, under a lock of the lane (`parking.sql`).
+create table millrace.parked (
+    number bigint generated always as identity primary key,
+    partition_id bigint not null,
+    position numeric(39, 0) not null,
+    -- What orders; what is too long for an index, or can't be kept as text, stands as its digest and whole beside it.
+    lane text collate "C",
+    lane_whole bytea,
+    head boolean not null,
+    due_at timestamptz not null,
+    attempt integer not null,
+    charges integer not null default 0,
+    error text not null,
+    parked_at timestamptz not null default now(),
+    -- MessagePack, since anything can stand in a message's id, key and headers.
+    envelope bytea not null
+) with (
+    fillfactor = 90,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_insert_scale_factor = 0.1,
+    autovacuum_vacuum_cost_delay = 0
+);
+do $$
+begin
+    alter table millrace.parked alter column envelope set compression lz4;
+exception when feature_not_supported then null;
+end $$;
+create index parked_due on millrace.parked (partition_id, due_at, number) where head;
+create index parked_lanes on millrace.parked (partition_id, lane, number) where lane is not null;
+
+-- A dead letter belongs to the group whose route gave it up, and remembers where it was, so that it can go back there.
+alter table millrace.dead_letters
+    add column group_name text collate "C" not null default '',
+    add column partition integer,
+    add column position numeric(39, 0),
+    add column attempts integer not null default 0,
+    add column replays integer not null default 0,
+    drop constraint dead_letters_pkey,
+    add primary key (address, group_name, id);
+drop index millrace.dead_letters_buried;
+-- Pages of them for people, newest first, of all or of one route; and the oldest for the pruner.
+create index dead_letters_buried on millrace.dead_letters (buried_at, id);
+create index dead_letters_of_address on millrace.dead_letters (address, buried_at, id);

@@ -16,6 +16,7 @@ INSTANTS = {
     "dead_letters": ("buried_at",),
     "partitions": ("taken_at", "reported_at"),
     "seen": ("until",),
+    "parked": ("due_at", "parked_at"),
 }
 
 

@@ -6,6 +6,7 @@ from tests.conformance import (
     ledger_claiming,
     ledger_desk,
     ledger_leasing,
+    ledger_parking,
     ledger_positions,
     ledger_recording,
     ledger_settling,
@@ -19,6 +20,7 @@ PROMISES: list[Promise] = [
     *ledger_leasing.PROMISES,
     *ledger_desk.PROMISES,
     *ledger_positions.PROMISES,
+    *ledger_parking.PROMISES,
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import datetime, timedelta
 
 import msgspec
@@ -12,6 +13,7 @@ from contracts.job import Claim, JobState, NewJob, Progress
 from contracts.message import Partition
 from contracts.ports.clock import Clock
 from contracts.ports.ledger import DeadLetter, Worker
+from contracts.ports.parking import ToPark
 from contracts.ports.partitions import Hold, Span
 
 ACTIVE = (JobState.QUEUED, JobState.RUNNING)
@@ -50,6 +52,16 @@ class Job(msgspec.Struct, kw_only=True):
             self.worker_id = None
 
 
+class Waiting(msgspec.Struct, kw_only=True):
+    """A parked message."""
+
+    message: ToPark
+    due_at: datetime
+    attempt: int
+    error: str
+    charges: int = 0
+
+
 class Row(msgspec.Struct, kw_only=True):
     """A partition of a group, and how far it stands; `finished` is what is finished at or above its position."""
 
@@ -65,6 +77,7 @@ class Row(msgspec.Struct, kw_only=True):
     open: int = 0
     finished: list[Span] = []
     charges: dict[int, int] = {}
+    parked: dict[int, Waiting] = {}
 
 
 class Books:
@@ -78,6 +91,7 @@ class Books:
         self.letters: dict[tuple[str, str], DeadLetter] = {}
         self.partitions: dict[tuple[str, Partition], Row] = {}
         self.seen: dict[tuple[str, str, str], datetime] = {}
+        self.parked = itertools.count(1)
         self.listening: set[asyncio.Event] = set()
         self.open = False
         self._now = clock.now()

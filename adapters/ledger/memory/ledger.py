@@ -7,6 +7,7 @@ from adapters.ledger.memory.dead_letters import MemoryDeadLetters
 from adapters.ledger.memory.desk import MemoryDesk
 from adapters.ledger.memory.leases import MemoryLeases
 from adapters.ledger.memory.outbox import MemoryOutbox
+from adapters.ledger.memory.parking import MemoryParking
 from adapters.ledger.memory.partitions import MemoryPartitions
 from adapters.ledger.memory.queue import MemoryQueue
 from contracts.ports.clock import Clock
@@ -24,6 +25,7 @@ class MemoryLedger:
         self.desk = MemoryDesk(self._books)
         self.partitions = MemoryPartitions(self._books)
         self.outbox = MemoryOutbox(self._books)
+        self.parking = MemoryParking(self._books, self.partitions)
         self.dead_letters = MemoryDeadLetters(self._books)
 
     async def open(self) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from adapters.ledger import storable
 from adapters.ledger.memory.books import Books, Row
 from adapters.ledger.memory.tx import MemoryTx
-from adapters.ledger.refusals import lost, other_incarnation, still_held
+from adapters.ledger.refusals import finished_before, lost, other_incarnation, still_held
 from adapters.ledger.spans import checked, covers, meets, merged, put
 from contracts.message import Partition
 from contracts.ports.database import Tx
@@ -102,7 +102,7 @@ class MemoryPartitions:
                 position=row.position,
                 lag=row.lag,
                 open=row.open,
-                parked=0,
+                parked=len(row.parked),
             )
             for (group, partition), row in sorted(self._books.partitions.items(), key=lambda one: one[0])
         ]
@@ -136,7 +136,7 @@ class MemoryPartitions:
             raise lost(hold)
         for span in spans:
             if span[0] < (row.position or 0) or meets(row.finished, span):
-                raise lost(hold, f"or {span} was finished before")
+                raise finished_before(hold, [span])
         for span in spans:
             put(row.finished, span)
         return row

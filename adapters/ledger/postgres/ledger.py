@@ -8,6 +8,7 @@ from adapters.ledger.postgres.desk import PostgresDesk
 from adapters.ledger.postgres.holdings import Holdings
 from adapters.ledger.postgres.leases import PostgresLeases
 from adapters.ledger.postgres.outbox import PostgresOutbox
+from adapters.ledger.postgres.parking import PostgresParking
 from adapters.ledger.postgres.partitions import PostgresPartitions
 from adapters.ledger.postgres.queue import PostgresQueue
 from adapters.ledger.postgres.session import Session
@@ -32,6 +33,7 @@ class PostgresLedger:
         self.desk = PostgresDesk(self._session)
         self.partitions = PostgresPartitions(self._session)
         self.outbox = PostgresOutbox(self._session)
+        self.parking = PostgresParking(self._session)
         self.dead_letters = PostgresDeadLetters(self._session)
 
     async def open(self) -> None:

@@ -10,7 +10,7 @@ from adapters.ledger import storable
 from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
-from adapters.ledger.refusals import lost, other_incarnation, still_held
+from adapters.ledger.refusals import finished_before, lost, other_incarnation, still_held
 from adapters.ledger.spans import checked, covers, merged
 from contracts.errors import Conflict
 from contracts.message import Partition
@@ -87,7 +87,7 @@ class PostgresPartitions:
 
     async def finish(self, hold: Hold, span: Span) -> None:
         if await self._session.row(SQL["finish"], *_finishing(hold, span), repeatable=False) is None:
-            raise lost(hold, f"or {span} was finished before")
+            raise finished_before(hold, [span])
 
     async def known(self, hold: Hold, *, positions: Sequence[int] = (), ids: Sequence[str] = ()) -> Known:
         kept = {storable.key(id_) or "": id_ for id_ in ids}

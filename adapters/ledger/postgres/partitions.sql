@@ -200,7 +200,7 @@ returning times
 -- name: holdings
 select
     p.group_name, p.address, p.index, p.epoch, p.worker_id, p.taken_at, p.reported_at, p.position::text, p.lag, p.open,
-    0 as parked
+    (select count(*) from millrace.parked k where k.partition_id = p.id) as parked
 from millrace.partitions p
 order by p.group_name, p.address, p.index
 

@@ -1,0 +1,169 @@
+-- Messages that wait. A hold is named by group, address, index and epoch ($1 to $4), and its row is locked `for key
+-- share` as in `partitions.sql`.
+--
+-- What changes the order of a lane has the lane's lock (advisory, until its commit) and looks at the lane in a statement
+-- of its own after it: a statement sees nothing that was committed after it began, so one that waited would not see
+-- what it waited for. Two lanes that share a lock (one in 2^64) only wait for each other.
+
+-- name: lock_lanes
+-- $5: the lanes. No row: the epoch has moved on. They are locked in one order, so that two can't wait for each other.
+with held as materialized (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+    for key share
+)
+select h.id, array(
+    select pg_advisory_xact_lock(l.lock)::text
+    from (
+        select distinct hashtextextended(u.lane, h.id) as lock from unnest($5::text[]) as u(lane) order by 1
+    ) l
+) as locked
+from held h
+
+-- name: lock_lanes_of
+-- The same for any partitions ($1) and their lanes ($2), whoever holds them.
+select pg_advisory_xact_lock(l.lock)::text
+from (
+    select distinct hashtextextended(u.lane, u.partition_id) as lock
+    from unnest($1::bigint[], $2::text[]) as u(partition_id, lane)
+    where u.lane is not null
+    order by 1
+) l
+
+-- name: finish_many
+-- Marks spans ($2, $3) of the partition $1 as finished. As many rows as there are spans, or something was finished
+-- before.
+insert into millrace.finished (partition_id, first, past)
+select $1, s.first, s.past
+from unnest($2::text::numeric[], $3::text::numeric[]) as s(first, past)
+where not exists (
+    select from millrace.partitions p where p.id = $1 and p.position > s.first
+)
+and coalesce(
+    (
+        select f.first
+        from millrace.finished f
+        where f.partition_id = $1 and f.past > s.first
+        order by f.past
+        limit 1
+    ) >= s.past,
+    true
+)
+on conflict do nothing
+returning 1
+
+-- name: park
+-- By arrays, in order; their lanes are locked. The first of a lane in which nothing waits is its head.
+insert into millrace.parked (
+    partition_id, position, lane, lane_whole, head, due_at, attempt, error, envelope
+)
+select
+    m.partition_id, m.position, m.lane, m.lane_whole,
+    m.lane is null or (
+        row_number() over (partition by m.partition_id, m.lane order by m.number) = 1
+        and not exists (
+            select from millrace.parked k where k.partition_id = m.partition_id and k.lane = m.lane offset 0
+        )
+    ),
+    coalesce(m.due_at, now() + make_interval(secs => m.after_s)),
+    m.attempt, m.error, m.envelope
+from unnest(
+    $1::bigint[], $2::text::numeric[], $3::text::text[], $4::bytea[], $5::timestamptz[], $6::text::float8[],
+    $7::text::int[], $8::text::text[], $9::bytea[]
+) with ordinality as m(
+    partition_id, position, lane, lane_whole, due_at, after_s, attempt, error, envelope, number
+)
+order by m.number
+
+-- name: lanes
+-- A row for each lane in which something waits, and one without, so that there is no row only where the hold is over.
+select k.lane, k.lane_whole
+from millrace.partitions p
+left join millrace.parked k on k.partition_id = p.id and k.head and k.lane is not null
+where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+
+-- name: due
+-- By arrays of holds; the number of each row's hold among them.
+select
+    s.number as nth, k.number, k.position::text, k.lane, k.lane_whole, k.attempt, k.charges, k.error, k.envelope
+from unnest($1::text[], $2::text[], $3::int[], $4::bigint[]) with ordinality
+    as s(group_name, address, index, epoch, number)
+join millrace.partitions p
+    on p.group_name = s.group_name and p.address = s.address and p.index = s.index and p.epoch = s.epoch
+cross join lateral (
+    select d.*
+    from millrace.parked d
+    where d.partition_id = p.id and d.head and d.due_at <= now()
+    order by d.due_at, d.number
+    limit $5
+) k
+order by k.due_at, k.number
+limit $5
+
+-- name: next_due
+select extract(epoch from min(k.due_at) - now())::float8
+from unnest($1::text[], $2::text[], $3::int[], $4::bigint[]) as s(group_name, address, index, epoch)
+join millrace.partitions p
+    on p.group_name = s.group_name and p.address = s.address and p.index = s.index and p.epoch = s.epoch
+cross join lateral (
+    select d.due_at from millrace.parked d where d.partition_id = p.id and d.head order by d.due_at, d.number limit 1
+) k
+
+-- name: postpone
+with held as materialized (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+    for key share
+),
+later as (
+    update millrace.parked k
+    set attempt = $6, due_at = now() + make_interval(secs => $7), error = $8
+    from held h
+    where k.number = $5 and k.partition_id = h.id
+)
+select 1 from held
+
+-- name: charge
+with held as materialized (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+    for key share
+)
+update millrace.parked k
+set charges = k.charges + 1
+from held h
+where k.number = $5 and k.partition_id = h.id
+returning k.charges
+
+-- name: remove
+-- The guard of a parked message's transaction ($5: its number), after its lane was locked. No row: it waits no more, or
+-- the epoch has moved on.
+with held as materialized (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+    for key share
+),
+gone as (
+    delete from millrace.parked k using held h
+    where k.number = $5 and k.partition_id = h.id
+    returning k.partition_id, k.lane, k.number
+),
+follower as (
+    select n.number
+    from gone g
+    cross join lateral (
+        select f.number
+        from millrace.parked f
+        where f.partition_id = g.partition_id and f.lane = g.lane and f.number > g.number
+        order by f.number
+        limit 1
+    ) n
+),
+headed as (
+    update millrace.parked k set head = true from follower f where k.number = f.number and not k.head
+)
+select 1 from gone
