@@ -30,7 +30,8 @@ EVERY_S = 1.0
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What the file says. `since` is when `phase` began; when `updated_at` is old, the process hangs or was killed.
-    `status` is `ok` while the process runs and every check is well, else `unavailable`."""
+    `status` is `ok` while the process runs and every check is well, `degraded` while only some of its routes wait for
+    something, else `unavailable`."""
 
     status: str
     phase: str

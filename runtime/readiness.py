@@ -1,21 +1,26 @@
-"""Whether this process can take work: its phase, and a check of each adapter."""
+"""Whether this process can take work: its phase, a check of each adapter, and what its routes wait for."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from runtime.breakers import BreakerState
 from runtime.policy.drain import Phase
+from runtime.watchdog import LoopStalls
 from runtime.wiring import check
 
 if TYPE_CHECKING:
+    from runtime.supervision import Supervision
     from runtime.worker import Worker
 
 CHECK_TIMEOUT_S = 2.0
 GOOD_FOR_S = 0.5
 """Anyone may ask, so asking often must not become a load on the adapters."""
+
+Status = Literal["ok", "degraded", "unavailable"]
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,16 +31,30 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fault: str = ""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`status` is `ok` or `unavailable`; `phase` says where the process is in its life."""
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A route that takes nothing until these are back."""
 
-    status: str
+    module: str
+    address: str
+    waits_for: tuple[str, ...]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`status` is `ok`; `degraded` while some of the routes wait for something and others go on; else `unavailable`.
+    `phase` says where the process is in its life. `breakers` are those that are not closed, by dependency; `loop` tells
+    of the times when something blocked the event loop."""
+
+    status: Status
     phase: str
     checks: dict[str, Checked]
+    routes: tuple[Waiting, ...] = ()
+    breakers: dict[str, BreakerState] = msgspec.field(default_factory=dict)
+    loop: LoopStalls | None = None
 
     @property
     def ok(self) -> bool:
-        return self.status == "ok"
+        """It can take work, if not of every kind."""
+        return self.status != "unavailable"
 
 
 class Readiness:
@@ -43,6 +62,7 @@ class Readiness:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._supervision: Supervision | None = getattr(worker, "supervision", None)
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
         self._checks: dict[str, Checked] = {}
@@ -52,11 +72,36 @@ class Readiness:
         if self._worker.supervisor.phase < Phase.CLOSING:
             await self._ask()
         phase = self._worker.supervisor.phase
-        well = phase is Phase.RUNNING and all(one.status == "ok" for one in self._checks.values())
-        checks = {
-            name: one if in_full else msgspec.structs.replace(one, fault="") for name, one in self._checks.items()
-        }
-        return Report(status="ok" if well else "unavailable", phase=phase.name.lower(), checks=checks)
+        waiting = self._waiting()
+        checks, breakers = self._checks, self._supervision.breakers.states() if self._supervision else {}
+        if not in_full:
+            checks = {name: msgspec.structs.replace(one, fault="") for name, one in checks.items()}
+            breakers = {name: msgspec.structs.replace(one, why="") for name, one in breakers.items()}
+        return Report(
+            status=self._status(waiting) if phase is Phase.RUNNING else "unavailable",
+            phase=phase.name.lower(),
+            checks=checks,
+            routes=waiting,
+            breakers=breakers,
+            loop=self._supervision.watchdog.stalls if self._supervision else None,
+        )
+
+    def _status(self, waiting: tuple[Waiting, ...]) -> Status:
+        if not waiting and all(one.status == "ok" for one in self._checks.values()):
+            return "ok"
+        routes = len(self._supervision.breakers.gates) if self._supervision else 0
+        return "degraded" if len(waiting) < routes else "unavailable"
+
+    def _waiting(self) -> tuple[Waiting, ...]:
+        """Routes that need what does not answer; every route needs the bus."""
+        if self._supervision is None:
+            return ()
+        failing = {name for name, one in self._checks.items() if one.status != "ok"}
+        found = [
+            (gate, tuple(sorted({*gate.down, *(failing & {*gate.needs, "bus"})})))
+            for gate in self._supervision.breakers.gates
+        ]
+        return tuple(Waiting(module=one.module, address=one.address, waits_for=names) for one, names in found if names)
 
     async def _ask(self) -> None:
         clock = self._worker.clock

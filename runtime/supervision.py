@@ -21,7 +21,7 @@ from runtime.wiring import Adapters
 class Supervision:
     """One of each for the process. Made without I/O and without threads."""
 
-    def __init__(self, adapters: Adapters, *, sync_threads: int, loop_stall_s: float) -> None:
+    def __init__(self, adapters: Adapters, *, sync_threads: int | None, loop_stall_s: float) -> None:
         clock: Clock = adapters.clock
         log: Log = adapters.log
         metrics: Metrics = adapters.metrics

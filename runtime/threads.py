@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +20,9 @@ from typing import Any
 
 from contracts.errors import Permanent
 from runtime.policy.retry import Unstarted
+
+MOST_BY_DEFAULT = 32
+BY_DEFAULT_FOR_EACH_CPU = 4
 
 
 class Abandoned(Exception):
@@ -58,10 +62,11 @@ class Piece:
 
 
 class Threads:
-    """Threads are started when they are needed, at most `size`; what waits for one is bounded by who waits for it."""
+    """Threads are started when they are needed, at most `size` (by default four for each CPU, at most 32); what waits
+    for one is bounded by who waits for it."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int | None = None) -> None:
+        self._size = size or min(MOST_BY_DEFAULT, BY_DEFAULT_FOR_EACH_CPU * (os.cpu_count() or 1))
         self._queue: SimpleQueue[Piece | None] = SimpleQueue()
         self._started = 0
         self._busy = 0
