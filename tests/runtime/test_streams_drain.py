@@ -124,7 +124,7 @@ async def test_a_message_that_waits_for_its_next_attempt_holds_up_no_drain(clock
     module = Module("orders", kind="service", summary="Takes orders.")
     tried = []
 
-    @module.stream("orders.raw", Order, retry=Retry(attempts=5, first_s=500.0, max_s=500.0))
+    @module.stream("orders.raw", Order, retry=Retry(attempts=5, first_s=500.0, max_s=500.0), in_lane_s=1e6)
     async def take(order: Order) -> None:
         tried.append(order.number)
         raise RuntimeError("not now")
