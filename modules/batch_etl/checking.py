@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import aclosing
 
 from contracts.batch_etl import CheckDataset, CheckedDataset, RejectedRow, RunBatchEtl
 from contracts.dataset import Dataset
@@ -52,7 +53,9 @@ async def _sample(intake: Intake, part: Part, files: Files, *, rows: int) -> Non
                 raise _Enough
 
         try:
-            await intake.take(files, [info], told)
+            async with aclosing(intake.frames(files, [info], told)) as frames:
+                async for _ in frames:
+                    pass
         except _Enough:
             continue
 

@@ -1,20 +1,18 @@
-"""Files in, typed rows and rejects out: read, split, cast, sorted; nothing of it needs the database.
+"""Files in, typed rows and rejects out: read, split, cast; nothing of it needs the database.
 
-What costs CPU runs in a thread, one block at a time, so that the event loop stays free and a cancelled job ends
-after the block that it is at.
+What costs CPU runs in threads, one block at a time, so that the event loop stays free and a cancelled job ends after
+the block that it is at.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from anyio import to_thread
-
 from contracts.dataset import CsvFormat, Dataset, JsonlFormat, ParquetFormat
-from contracts.errors import BadInput
+from contracts.errors import BadInput, Permanent
 from contracts.ports import FileInfo, Files
 from modules.batch_etl.cast import Caster
 from modules.batch_etl.csv_rows import CsvReader
@@ -24,12 +22,13 @@ from modules.batch_etl.record import LoadedFile
 from modules.batch_etl.rejects import Rejects
 from modules.batch_etl.rows import Bad, Piece, Reader, Rows
 from modules.batch_etl.rules import Rules
-from modules.batch_etl.sorter import Sorter
 from modules.batch_etl.source import Fingerprint, blocks
+from modules.batch_etl.threads import each_in_thread, in_thread
 
 if TYPE_CHECKING:
-    pass
+    import polars as pl
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 FILE_SHIFT = 40
@@ -44,7 +43,8 @@ class TooManyRejected(Exception):
 
 
 class Intake:
-    """Reads the files of a part into a `Sorter` and `Rejects`. To be closed, which frees the disk that they use."""
+    """Reads the files of a part into frames of typed rows, and `Rejects`. To be closed, which frees the disk that
+    they use. `fault` is what the files were found to be wrong with, when that ended it."""
 
     def __init__(
         self, dataset: Dataset, rules: Rules, *, max_rejected: int | None = None, scratch: str | None = None
@@ -53,85 +53,94 @@ class Intake:
         self.scratch = scratch
         self.max_rejected = max_rejected
         self.caster = Caster(rules)
-        self.sorter = Sorter(dataset.key, dataset.duplicates, scratch=scratch)
-        self.personal = [column.name for column in dataset.columns if column.personal]
-        self.rejects = Rejects(limit=dataset.quarantine_rows, scratch=scratch, personal=bool(self.personal))
+        personal = any(column.personal for column in dataset.columns)
+        self.rejects = Rejects(limit=dataset.quarantine_rows, scratch=scratch, personal=personal)
         self.files: list[LoadedFile] = []
         self.read = 0
         self.bytes = 0
+        self.fault: Permanent | None = None
 
-    async def take(self, files: Files, infos: Sequence[FileInfo], told: Told) -> None:
-        """Read all files in order. Raises `BadInput` naming file and place, or `TooManyRejected`."""
-        for info in infos:
-            self.files.append(LoadedFile(path=info.path, version=info.version, size_bytes=info.size_bytes))
-            if not info.size_bytes:
-                if not self.dataset.allow_empty:
-                    raise BadInput(f"{info.path} is empty: it has 0 bytes (allow_empty: true lets it pass)")
-                self.files[-1].content = Fingerprint().value
-                continue
-            await self._take_one(files, info, told)
+    async def frames(self, files: Files, infos: Sequence[FileInfo], told: Told) -> AsyncGenerator[pl.DataFrame]:
+        """The good rows of all files, in order, each with its `SEQ`. Raises `BadInput` naming file and place, or
+        `TooManyRejected`."""
+        try:
+            for info in infos:
+                self.files.append(LoadedFile(path=info.path, version=info.version, size_bytes=info.size_bytes))
+                if not info.size_bytes:
+                    if not self.dataset.allow_empty:
+                        raise BadInput(f"{info.path} is empty: it has 0 bytes (allow_empty: true lets it pass)")
+                    self.files[-1].content = Fingerprint().value
+                    continue
+                async with aclosing(self._of_one(files, info, told)) as frames:
+                    async for frame in frames:
+                        yield frame
+        except Permanent as error:
+            self.fault = error
+            raise
 
-    async def _take_one(self, files: Files, info: FileInfo, told: Told) -> None:
+    async def _of_one(self, files: Files, info: FileInfo, told: Told) -> AsyncGenerator[pl.DataFrame]:
         taken, before = Fingerprint(), self.bytes
         reader = reader_for(self.dataset, info.path, scratch=self.scratch)
         split: Iterable[Piece] = ()
         async with aclosing(blocks(files, info, self.dataset, taken, scratch=self.scratch)) as content:
             async for block in content:
                 # One block is split while the rows of the one before it are cast: two cores have work.
-                split = await _both(to_thread.run_sync(reader.feed, block), self._take_pieces(reader, split))
+                split, frame = await _both(in_thread(reader.feed, block), in_thread(self._cast_all, reader, split))
                 self.bytes = before + taken.size_bytes
                 await told(self.read, self.bytes)
-        await self._take_pieces(reader, split)
+                if frame is not None:
+                    yield frame
         self.bytes = before + taken.size_bytes
         self.files[-1].content = taken.value
-        await self._take_pieces(reader, await to_thread.run_sync(reader.finish), told)
+        if (frame := await in_thread(self._cast_all, reader, split)) is not None:
+            yield frame
+        # Piece by piece: what comes now can be all rows of a file, and its reading can be cancelled too.
+        async for piece in each_in_thread(iter(await in_thread(reader.finish))):
+            frame = await in_thread(self._cast_all, reader, (piece,))
+            await told(self.read, self.bytes)
+            if frame is not None:
+                yield frame
 
-    async def _take_pieces(self, reader: Reader, pieces: Iterable[Piece], told: Told | None = None) -> None:
-        """Each piece in a thread of its own turn: a file of a million rows that comes at once can be cancelled too."""
-        waiting = iter(pieces)
-        while await to_thread.run_sync(self._take_next, reader, waiting):
-            if told is not None:
-                await told(self.read, self.bytes)
+    def _cast_all(self, reader: Reader, pieces: Iterable[Piece]) -> pl.DataFrame | None:
+        import polars as pl
 
-    def _take_next(self, reader: Reader, waiting: Iterator[Piece]) -> bool:
-        piece = next(waiting, None)
-        if piece is not None:
-            self._take_piece(reader, piece)
-        return piece is not None
+        frames = [frame for piece in pieces if (frame := self._cast(reader, piece)) is not None]
+        return pl.concat(frames) if frames else None
 
-    def _take_piece(self, reader: Reader, piece: Piece) -> None:
+    def _cast(self, reader: Reader, piece: Piece) -> pl.DataFrame | None:
         file = len(self.files) - 1
         before = self.rejects.count
+        frame = None
         if isinstance(piece, Bad):
             rows = 1
             self.rejects.add(file, piece.line, piece.reasons, lambda: piece.raw, None)
         else:
             rows = piece.frame.height
-            self._take_rows(reader, piece, file)
+            frame = self._cast_rows(reader, piece, file)
         self.read += rows
         self.files[-1].read += rows
         self.files[-1].rejected += self.rejects.count - before
         if self.max_rejected is not None and self.rejects.count > self.max_rejected:
             raise TooManyRejected
+        return frame
 
-    def _take_rows(self, reader: Reader, rows: Rows, file: int) -> None:
-        cast = self.caster.cast(rows.frame, rows.lines + (file << FILE_SHIFT))
-        for index, reasons in cast.rejected:
+    def _cast_rows(self, reader: Reader, rows: Rows, file: int) -> pl.DataFrame:
+        result = self.caster.cast(rows.frame, rows.lines + (file << FILE_SHIFT))
+        for index, reasons in result.rejected:
             self.rejects.add(file, rows.lines[index], reasons, lambda index=index: rows.text(index), reader.mask)  # type: ignore[misc]
-        self.sorter.add(cast.frame)
+        return result.frame
 
     def close(self) -> None:
-        self.sorter.close()
         self.rejects.close()
 
 
-async def _both(wanted: Awaitable[T], beside: Awaitable[None]) -> T:
-    """The answer of `wanted`, once both have ended; the error of either, of `beside` first."""
-    answer, fault = await asyncio.gather(wanted, beside, return_exceptions=True)
-    for error in (fault, answer):
+async def _both(one: Awaitable[S], other: Awaitable[T]) -> tuple[S, T]:
+    """Both answers, once both have ended; the error of either, of `other` first."""
+    first, second = await asyncio.gather(one, other, return_exceptions=True)
+    for error in (second, first):
         if isinstance(error, BaseException):
             raise error
-    return cast(T, answer)
+    return cast(S, first), cast(T, second)
 
 
 def reader_for(dataset: Dataset, path: str, *, scratch: str | None = None) -> Reader:

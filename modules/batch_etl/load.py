@@ -1,6 +1,6 @@
 """Getting typed rows into the table, within one transaction: straight, merged, appended or swapped in.
 
-straight  a table that is new or empty: COPY in key order, then the key's index in one go
+straight  a table that is new or empty: COPY while the files are read, then the key's index in one go
 merge     one statement over staged rows; rows that are the same are not touched at all
 append    COPY behind what is there; with a key, rows whose key is there already are left out
 replace   what belongs to the day goes, COPY of the new
@@ -9,21 +9,27 @@ replace   what belongs to the day goes, COPY of the new
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from contracts.dataset import Dataset
 from contracts.errors import BadInput, Permanent
 from contracts.ports.database import Tx
-from modules.batch_etl import sql, table
+from modules.batch_etl import sql, straight, table
 from modules.batch_etl.ahead import Ahead
-from modules.batch_etl.encode import encoded
+from modules.batch_etl.encode import encoded, encoder
 from modules.batch_etl.record import Counts
 from modules.batch_etl.rules import Rules
-from modules.batch_etl.sorter import Sorter
-from modules.batch_etl.table import Table, Unique
+from modules.batch_etl.sorter import Sorter, sort
+from modules.batch_etl.straight import STAGE
+from modules.batch_etl.table import Table
+from modules.batch_etl.threads import each_in_thread
 
-STAGE = "batch_etl_stage"
+if TYPE_CHECKING:
+    import polars as pl
+
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('millrace.batch_etl ' || $1, 0))"
 _SETTINGS = """
 set local lock_timeout = '60s';
@@ -41,7 +47,7 @@ class Target:
         self.rules = rules
         self.made = False
         self.oid = 0
-        self._table: Table | None = None
+        self.table: Table | None = None
 
     @property
     def name(self) -> str:
@@ -51,80 +57,78 @@ class Target:
         """Waits for other loads into this table, at most a minute: then `Transient`."""
         await self.tx.execute(_SETTINGS)
         await self.tx.execute(_LOCK, self.dataset.table)
-        self._table = await table.inspect(self.tx, self.dataset.table)
-        self.oid = self._table.oid if self._table else 0
+        self.table = await table.inspect(self.tx, self.dataset.table)
+        self.oid = self.table.oid if self.table else 0
 
     async def prepare(self) -> None:
         """Make the table, or what it lacks."""
-        if self._table is None:
+        if self.table is None:
             for statement in table.create(self.dataset, self.rules):
                 await self.tx.execute(statement)
             self.made = True
         else:
-            for statement in await table.changes(self.tx, self.dataset, self.rules, self._table):
+            for statement in await table.changes(self.tx, self.dataset, self.rules, self.table):
                 await self.tx.execute(statement)
-        self._table = await table.inspect(self.tx, self.dataset.table)
-        assert self._table is not None
-        self.oid = self._table.oid
+        self.table = await table.inspect(self.tx, self.dataset.table)
+        assert self.table is not None
+        self.oid = self.table.oid
 
-    async def load(self, sorter: Sorter, counts: Counts, day: date | None) -> None:
-        """All rows of the sorter; fills `counts`, but for what was read and rejected."""
+    async def load(self, frames: AsyncIterator[pl.DataFrame], sorter: Sorter, counts: Counts, day: date | None) -> None:
+        """All rows of the sorter, and of the frames that did not go through it yet; fills `counts`, but for what was
+        read and rejected."""
         if self.made or await self._can_go_straight():
-            counts.loaded = await self._straight(sorter)
-        elif self.dataset.mode == "replace":
+            await straight.load(self, frames, sorter, counts)
+        else:
+            await sort(frames, sorter)
+            await self._sorted(sorter, counts, day)
+        counts.duplicate += sorter.duplicates
+
+    async def _sorted(self, sorter: Sorter, counts: Counts, day: date | None) -> None:
+        if self.dataset.mode == "replace":
             # Not truncated, though that were faster: who reads goes on reading the old rows until we commit.
             counts.removed = await self._remove(day)
-            counts.loaded = await self._copy(sorter, self.dataset.table)
+            counts.loaded = await self.copy_sorted(sorter)
         elif not self.dataset.key:
-            counts.loaded = await self._copy(sorter, self.dataset.table)
+            counts.loaded = await self.copy_sorted(sorter)
         else:
             await self._by_stage(sorter, counts)
-        counts.duplicate += sorter.duplicates
 
     async def _can_go_straight(self) -> bool:
         """Whether the table is empty, ours to lock, and nothing else hangs on its rows."""
-        assert self._table is not None
-        if self._table.kind != "r" or self._table.triggers or not self._table.owned:
+        assert self.table is not None
+        if self.table.kind != "r" or self.table.triggers or not self.table.owned:
             return False
         if not await table.is_empty(self.tx, self.dataset.table):
             return False
         await self.tx.execute(f"lock table {self.name} in access exclusive mode")
         return await table.is_empty(self.tx, self.dataset.table)
 
-    async def _straight(self, sorter: Sorter) -> int:
-        """A table made or truncated in this transaction takes rows frozen, and its key is built once, at the end."""
-        if self.made:
-            rows = await self._copy(sorter, self.dataset.table, freeze=True)
-            if self.dataset.key:
-                await self.tx.execute(table.add_key(self.dataset))
-            return rows
-        assert self._table is not None
-        await self.tx.execute(f"truncate table {self.name}")
-        key = self._table.unique_on(self.dataset.key)
-        if key is not None and key.constraint_name is not None:
-            await self.tx.execute(f"alter table {self.name} drop constraint {sql.name(key.constraint_name)}")
-        rows = await self._copy(sorter, self.dataset.table, freeze=True)
-        if key is not None and key.constraint_name is not None:
-            await self.tx.execute(_constraint(self.name, key))
-        return rows
-
-    async def _copy(self, sorter: Sorter, into: str, *, freeze: bool = False) -> int:
+    async def copy(self, frames: AsyncIterator[pl.DataFrame], into: str, *, freeze: bool = False) -> int:
+        """The rows of all frames, each encoded while the one before it is sent."""
         columns = self.dataset.columns
-        names = [column.name for column in columns]
-        form, pieces = encoded(sorter.frames(), columns, exact=into == STAGE or self._has_declared_types())
-        async with aclosing(Ahead(pieces)) as source:
-            return await self.tx.copy_in(into, source, columns=names, format=form, freeze=freeze)
+        by = encoder(columns, exact=into == STAGE or self._has_declared_types())
+        async with aclosing(Ahead(encoded(frames, by))) as source:
+            names = [column.name for column in columns]
+            return await self.tx.copy_in(into, source, columns=names, format=by.form, freeze=freeze)
+
+    async def copy_sorted(self, sorter: Sorter, *, freeze: bool = False) -> int:
+        return await self.copy(each_in_thread(sorter.frames()), self.dataset.table, freeze=freeze)
+
+    async def stage(self, sorter: Sorter) -> int:
+        """The sorter's rows in a temporary table."""
+        lines = [f"{sql.name(column.name)} {table.sql_type(column)}" for column in self.dataset.columns]
+        await self.tx.execute(f"create temporary table {STAGE} ({', '.join(lines)}) on commit drop")
+        staged = await self.copy(each_in_thread(sorter.frames()), STAGE, freeze=True)
+        await self.tx.execute(f"analyze {STAGE} ({sql.names(self.dataset.key)})")
+        return staged
 
     def _has_declared_types(self) -> bool:
-        assert self._table is not None
-        there = self._table.columns
+        assert self.table is not None
+        there = self.table.columns
         return all(there[column.name].type == table.sql_type(column) for column in self.dataset.columns)
 
     async def _by_stage(self, sorter: Sorter, counts: Counts) -> None:
-        lines = [f"{sql.name(column.name)} {table.sql_type(column)}" for column in self.dataset.columns]
-        await self.tx.execute(f"create temporary table {STAGE} ({', '.join(lines)}) on commit drop")
-        staged = await self._copy(sorter, STAGE, freeze=True)
-        await self.tx.execute(f"analyze {STAGE} ({sql.names(self.dataset.key)})")
+        staged = await self.stage(sorter)
         statement = append_statement(self.dataset) if self.dataset.mode == "append" else merge_statement(self.dataset)
         merged = await self.tx.fetch_one(statement)
         assert merged is not None
@@ -185,11 +189,6 @@ def append_statement(dataset: Dataset) -> str:
         f" order by {sql.names(key)} on conflict ({sql.names(key)}) do nothing returning 1)"
         " select count(*) as loaded, 0 as updated from added"
     )
-
-
-def _constraint(target: str, key: Unique) -> str:
-    assert key.constraint_name is not None
-    return f"alter table {target} add constraint {sql.name(key.constraint_name)} {key.definition}"
 
 
 def explain(error: Permanent, dataset: Dataset, day: date | None) -> Permanent:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
+from functools import partial
 
 import msgspec
-from anyio import to_thread
 
 from contracts.batch_etl import BatchEtlReport, FileReport, RunBatchEtl
 from contracts.dataset import Dataset
 from contracts.errors import BadInput, Permanent, Transient
 from contracts.job import Job, Progress
-from contracts.ports import Db, Files, Log, Metrics
+from contracts.ports import Db, FileInfo, Files, Log, Metrics
 from contracts.ports.database import Tx
 from modules.batch_etl import record, table
 from modules.batch_etl.intake import Intake, Told, TooManyRejected
@@ -21,8 +22,11 @@ from modules.batch_etl.load import Target, explain
 from modules.batch_etl.measures import ROWS
 from modules.batch_etl.plan import Part, plan
 from modules.batch_etl.record import Counts, LoadedFile
+from modules.batch_etl.rising import OutOfOrder
 from modules.batch_etl.rules import Rules
+from modules.batch_etl.sorter import Sorter, sort
 from modules.batch_etl.source import fingerprint
+from modules.batch_etl.threads import in_thread
 
 MAX_FILES_TOLD = 1000
 
@@ -89,18 +93,14 @@ class Load:
             self.log.info("unchanged", part=part.name, files=len(skipped))
             report = _with_skipped(report, skipped, seconds=time.perf_counter() - began)
             return await self._kept(saved, part, report)
-        await to_thread.run_sync(_import_polars)
-        intake = Intake(self.dataset, rules, max_rejected=self.cmd.max_rejected)
+        await in_thread(_import_polars)
+        files = [info for info in part.files if info.path in remaining]
+        load = partial(self._load, part, saved, report, rules, files, skipped, began)
         try:
-            try:
-                await intake.take(
-                    self.files, [info for info in part.files if info.path in remaining], self._reading(part, saved)
-                )
-            except TooManyRejected:
-                raise await self._refused(part, intake) from None
-            return await self._load(part, saved, report, rules, intake, skipped, began)
-        finally:
-            intake.close()
+            return await load(while_reading=there is None or await table.is_empty(self.db, self.dataset.table))
+        except OutOfOrder:
+            self.log.info("out of order", part=part.name, key=self.dataset.key)
+            return await load(while_reading=False)
 
     async def _load(
         self,
@@ -108,41 +108,60 @@ class Load:
         saved: Checkpoint,
         report: BatchEtlReport,
         rules: Rules,
-        intake: Intake,
+        files: Sequence[FileInfo],
         skipped: Sequence[LoadedFile],
         began: float,
+        *,
+        while_reading: bool,
     ) -> BatchEtlReport:
-        counts = Counts(read=intake.read, rejected=intake.rejects.count)
+        """A first load reads within the transaction. Any other has read everything before it asks for the table."""
+        intake = Intake(self.dataset, rules, max_rejected=self.cmd.max_rejected)
+        sorter = Sorter(self.dataset.key, self.dataset.duplicates)
+        counts = Counts()
         try:
-            async with self.db.transaction() as tx:
-                target = Target(tx, self.dataset, rules)
-                await target.lock()
-                await self._refuse_twice(tx, intake, target.oid)
-                self._told(intake.read, intake.bytes, f"loading {intake.sorter.rows:,} rows")
-                await target.prepare()
-                await target.load(intake.sorter, counts, part.day)
-                counts.check()
-                await record.quarantine(tx, self.dataset, part.name, intake.files, intake.rejects, job_id=self.job.id)
-                await record.save(
-                    tx,
-                    self.dataset,
-                    part.name,
-                    intake.files,
-                    counts,
-                    target_oid=target.oid,
-                    job_id=self.job.id,
-                    bytes_read=intake.bytes,
-                    seconds=time.perf_counter() - began,
-                )
-                report = _with_loaded(report, counts, intake, seconds=time.perf_counter() - began)
-                report = _with_skipped(report, skipped)
-                if self.cmd.dry_run:
-                    raise _Undo
-                report = await self._kept(saved, part, report, tx=tx)
+            async with aclosing(intake.frames(self.files, files, self._reading(part, saved))) as frames:
+                if not while_reading:
+                    await sort(frames, sorter)
+                    self._told(intake.read, intake.bytes, f"loading {sorter.rows:,} rows")
+                async with self.db.transaction() as tx:
+                    target = Target(tx, self.dataset, rules)
+                    await target.lock()
+                    oid = target.oid
+                    await target.prepare()
+                    await target.load(frames, sorter, counts, part.day)
+                    counts.read, counts.rejected = intake.read, intake.rejects.count
+                    counts.check()
+                    await self._refuse_twice(tx, intake, oid)
+                    await record.quarantine(
+                        tx, self.dataset, part.name, intake.files, intake.rejects, job_id=self.job.id
+                    )
+                    await record.save(
+                        tx,
+                        self.dataset,
+                        part.name,
+                        intake.files,
+                        counts,
+                        target_oid=target.oid,
+                        job_id=self.job.id,
+                        bytes_read=intake.bytes,
+                        seconds=time.perf_counter() - began,
+                    )
+                    report = _with_loaded(report, counts, intake, seconds=time.perf_counter() - began)
+                    report = _with_skipped(report, skipped)
+                    if self.cmd.dry_run:
+                        raise _Undo
+                    report = await self._kept(saved, part, report, tx=tx)
         except _Undo:
             pass
+        except TooManyRejected:
+            raise await self._refused(part, intake) from None
         except Permanent as error:
+            if error is intake.fault:
+                raise
             raise explain(error, self.dataset, part.day) from None
+        finally:
+            sorter.close()
+            intake.close()
         self.rows_before += intake.read
         self.bytes_before += part.size_bytes
         for outcome in ("loaded", "updated", "unchanged", "duplicate", "rejected"):

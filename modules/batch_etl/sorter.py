@@ -9,12 +9,13 @@ a key rows come out in the order in which they went in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from contracts.dataset import Duplicates
 from modules.batch_etl.cast import SEQ
 from modules.batch_etl.runs import Run
+from modules.batch_etl.threads import in_thread
 
 if TYPE_CHECKING:
     import polars as pl
@@ -164,3 +165,9 @@ class Sorter:
         edge = 0 if self._first_wins else keys.height - 1
         differs = [pl.col(name).ne_missing(pl.col(name).shift(step)) for name in self.key]
         return keys.select(pl.any_horizontal(*differs, pl.int_range(pl.len()) == edge)).to_series()
+
+
+async def sort(frames: AsyncIterator[pl.DataFrame], into: Sorter) -> None:
+    """All that is left of the frames into the sorter."""
+    async for frame in frames:
+        await in_thread(into.add, frame)

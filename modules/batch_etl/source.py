@@ -9,11 +9,10 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anyio import to_thread
-
 from contracts.dataset import Dataset, ParquetFormat
 from contracts.errors import BadInput
 from contracts.ports import FileInfo
+from modules.batch_etl.threads import each_in_thread, in_thread
 
 if TYPE_CHECKING:
     import tempfile
@@ -55,7 +54,7 @@ async def fingerprint(files: Streamed, path: str) -> str:
     """Reads the whole file for nothing but its fingerprint."""
     taken = Fingerprint()
     async for block in files.stream(path, chunk_bytes=BLOCK_BYTES):
-        await to_thread.run_sync(taken.update, block)
+        await in_thread(taken.update, block)
     return taken.value
 
 
@@ -156,16 +155,10 @@ async def blocks(
         return
     passed = Chain(stages(dataset, info.path), taken)
     async for block in files.stream(info.path, chunk_bytes=BLOCK_BYTES):
-        async for out in _in_thread(passed.feed(block)):
+        async for out in each_in_thread(passed.feed(block)):
             yield out
-    async for out in _in_thread(passed.finish()):
+    async for out in each_in_thread(passed.finish()):
         yield out
-
-
-async def _in_thread(made: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Each block is made in a thread, when it is asked for: a block that unpacks to thousands stays bounded."""
-    while (block := await to_thread.run_sync(next, made, None)) is not None:
-        yield block
 
 
 class Chain:
@@ -203,8 +196,8 @@ async def spool(files: Streamed, path: str, taken: Fingerprint, into: tempfile._
         into.write(block)
 
     async for block in files.stream(path, chunk_bytes=BLOCK_BYTES):
-        await to_thread.run_sync(keep, block)
-    await to_thread.run_sync(into.flush)
+        await in_thread(keep, block)
+    await in_thread(into.flush)
 
 
 async def _unzstd(
@@ -228,9 +221,9 @@ async def _unzstd(
                 raise BadInput(f"{info.path}, {place}: not valid or truncated zstd ({error})") from None
 
         with pa.OSFile(local.name, "rb") as raw, pa.CompressedInputStream(raw, "zstd") as source:
-            while block := await to_thread.run_sync(read, source):
+            while block := await in_thread(read, source):
                 done += len(block)
-                async for out in _in_thread(passed.feed(block)):
+                async for out in each_in_thread(passed.feed(block)):
                     yield out
-        async for out in _in_thread(passed.finish()):
+        async for out in each_in_thread(passed.finish()):
             yield out

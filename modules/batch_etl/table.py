@@ -38,7 +38,8 @@ _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 
 _TABLE = """
 select c.oid::bigint as oid, c.relkind::text as kind, c.relhastriggers as triggers,
-       pg_has_role(c.relowner, 'usage') as owned
+       pg_has_role(c.relowner, 'usage') as owned, c.relchecks::bigint as checks,
+       (select count(*) from pg_index where indrelid = c.oid and (indisunique or indisexclusion)) as exclusions
 from pg_class c where c.oid = to_regclass($1)
 """
 _COLUMNS = """
@@ -77,17 +78,24 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A table that is there. `triggers` include those of foreign keys, to it and from it."""
+    """A table that is there. `triggers` include those of foreign keys, to it and from it; `exclusions` are the unique
+    indexes, and whatever else lets one row keep another out."""
 
     oid: int
     kind: str
     owned: bool
     triggers: bool
+    checks: int
+    exclusions: int
     columns: dict[str, TableColumn]
     uniques: tuple[Unique, ...]
 
     def unique_on(self, key: tuple[str, ...]) -> Unique | None:
         return next((unique for unique in self.uniques if set(unique.columns) == set(key)), None)
+
+    def has_only(self, key: tuple[str, ...]) -> bool:
+        """Whether nothing but this key can keep a row out."""
+        return not self.checks and self.exclusions == (self.unique_on(key) is not None)
 
 
 async def inspect(db: Queries, qualified: str) -> Table | None:
@@ -102,6 +110,8 @@ async def inspect(db: Queries, qualified: str) -> Table | None:
         kind=found["kind"],
         owned=found["owned"],
         triggers=found["triggers"],
+        checks=found["checks"],
+        exclusions=found["exclusions"],
         columns={column.name: column for column in columns},
         uniques=tuple(uniques),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -63,14 +63,13 @@ async def sent(db: PostgresDb, columns: list[Column], rows: list[tuple[Any, ...]
     names = [column.name for column in columns]
     typed = ", ".join(f"{column.name} {sql_type(column)}" for column in columns)
     await db.execute(f"create table sent (at int generated always as identity, {typed})")
-    form, pieces = encode.encoded(iter([frame]), columns, exact=way == "binary")
-    assert form == way
+    by = encode.encoder(columns, exact=way == "binary")
+    assert by.form == way
 
-    async def source(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-        for piece in pieces:
-            yield piece
+    async def frames() -> AsyncIterator[pl.DataFrame]:
+        yield frame
 
-    assert await db.copy_in("sent", source(pieces), columns=names, format=form) == len(rows)
+    assert await db.copy_in("sent", encode.encoded(frames(), by), columns=names, format=by.form) == len(rows)
     found = await db.fetch(f"select {', '.join(names)} from sent order by at")  # noqa: S608
     return [tuple(row.values()) for row in found]
 
