@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from contracts.ports import Db, Ledger
 from runtime import commands, process, settings
 from runtime.wiring import Adapters
 from runtime.worker import Worker
+from tests.kit.faults import Faults, Kill
 from tests.kit.waiting import until
 
 POINTS = (
@@ -50,46 +50,24 @@ async def run(cmd: RunSteps, job: Job, db: Db) -> int:
             await tx.execute("insert into steps (job, step) values ($1, $2)", job.id, step)
             await job.checkpoint(step + 1, tx=tx)
             if step == 1:
-                await die("commit:before")
+                await faults.reach("commit:before")
         if step == 1:
-            await die("commit:after")
+            await faults.reach("commit:after")
         await job.checkpoint(step + 1)
     return cmd.steps
 
 
-_die_at = ""
-_signal = signal.SIGKILL
+faults = Faults()
 
 
-async def die(point: str) -> None:
-    """The signal, once, when this is the chosen point. After SIGKILL nothing is cleaned up and nothing is said."""
-    global _die_at
-    if point == _die_at:
-        _die_at = ""
-        os.kill(os.getpid(), _signal)
-
-
-class Deadly:
-    """Passes everything on to `inner`, but dies before or after one of its methods when that is the chosen point."""
-
-    def __init__(self, inner: Any, points: dict[str, str]) -> None:
-        self._inner = inner
-        self._points = points
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._inner, name)
-        if name not in self._points:
-            return attribute
-        point = self._points[name]
-
-        async def called(*args: Any, **kwargs: Any) -> Any:
-            await die(f"{point}:before")
-            answer = await attribute(*args, **kwargs)
-            if answer:
-                await die(f"{point}:after")
-            return answer
-
-        return called
+def arm(point: str, kind: signal.Signals) -> None:
+    """The signal, once, at the chosen point; `after` counts only what had an effect (a claim of nothing has none)."""
+    step, _, moment = point.partition(":")
+    if step == "commit":
+        faults.at(point, Kill(signal=kind))
+    else:
+        after = moment == "after"
+        faults.at(f"queue.{step}", Kill(signal=kind), after=after, if_any=after)
 
 
 def chosen(url: str, directory: Path, **more: str) -> settings.Settings:
@@ -111,7 +89,7 @@ class DoomedAdapters(Adapters):
     @cached_property
     def ledger(self) -> Ledger:
         ledger: Any = super().ledger
-        ledger.queue = Deadly(ledger.queue, {"record": "record", "claim": "claim", "settle": "settle"})
+        ledger.queue = faults.around(ledger.queue, "queue")
         return cast(Ledger, ledger)
 
 
@@ -147,5 +125,6 @@ if __name__ == "__main__":
     parser.add_argument("--die-at", choices=POINTS)
     parser.add_argument("--signal", choices=("SIGKILL", "SIGTERM"), default="SIGKILL")
     given = parser.parse_args()
-    _die_at, _signal = given.die_at or "", signal.Signals[given.signal]
+    if given.die_at:
+        arm(given.die_at, signal.Signals[given.signal])
     raise SystemExit(asyncio.run(main(given)))
