@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 from contracts.message import Delivery
@@ -80,9 +81,12 @@ async def who_was_taken_for_dead_is_refused_when_it_wakes_up(backing: Backing) -
         await scene.all_held(heir)
         await scene.until(lambda: len(heir.deliveries) == 10)
         await heir.assignment_of(heir.deliveries[0]).commit(heir.deliveries[4].position + 1)
-        await scene.thaw(bus)
-        await scene.refused(stale[read[0].partition], read[9].position + 1)
-        await scene.refused(stale[read[0].partition], read[4].position + 1)
+        over = stale[read[0].partition]
+        async with asyncio.TaskGroup() as tasks:  # it commits before it can have learned what became of it
+            tasks.create_task(scene.refused(over, read[9].position + 1))
+            await backing.quiet()
+            await scene.thaw(bus)
+        await scene.refused(over, read[4].position + 1)
         await scene.until(lambda: set(stale) <= set(zombie.revocations))
         await bus.close()
         await scene.all_held(heir)

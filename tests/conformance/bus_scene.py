@@ -153,10 +153,15 @@ class Scene:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for bus in tuple(self._frozen):
-            await self.thaw(bus)
-        for bus in self._buses:
-            await bus.close()
+        try:
+            async with asyncio.timeout(self.backing.patience_s):
+                for bus in tuple(self._frozen):
+                    await self.thaw(bus)
+                for bus in self._buses:
+                    await bus.close()
+        except TimeoutError:
+            if error is None:  # else that is what is to be told
+                raise AssertionError(f"a bus does not close within {self.backing.patience_s:g} s") from None
 
     # Who takes part.
 
