@@ -117,6 +117,7 @@ def letter(value: DeadLetter) -> DeadLetter:
         value,
         id=cut(value.id, keep=NAME_BYTES),
         address=cut(value.address, keep=NAME_BYTES),
+        group=cut(value.group, keep=NAME_BYTES),
         reason=cut(value.reason),
         error=cut(value.error),
         traceback=cut(value.traceback),

@@ -231,15 +231,15 @@ class DeadLetters(Protocol):
         """Durable; idempotent by group, address and id: one that comes back is there as it came last."""
         ...
 
+    async def replay(self, letters: Sequence[DeadLetter], *, most: int) -> list[Replayed]:
+        """Park each for the group and partition that it came from, due now, and forget the letter, in one transaction.
+        Its header `millrace-replays` counts up; one that was replayed `most` times stays."""
+        ...
+
     async def list(self, wanted: LetterFilter) -> list[DeadLetter]: ...
 
     async def edit(self, letter: DeadLetter) -> None:
         """Keep another body, key or headers, so that they can be replayed. Raises `NotFound`."""
-        ...
-
-    async def replay(self, letters: Sequence[DeadLetter], *, most: int) -> list[Replayed]:
-        """Park each for the group and partition that it came from, due now, and forget the letter, in one transaction.
-        Its header `millrace-replays` counts up; one that was replayed `most` times stays."""
         ...
 
     async def drop(self, letters: Sequence[DeadLetter]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from contracts import metrics as metric
 from contracts.job import JobState
@@ -30,11 +31,16 @@ class Housekeeping:
             await self._clock.sleep(every_s * (0.5 + self._clock.random()))
 
     async def prune(self, *, keep_jobs: timedelta, keep_letters: timedelta) -> None:
-        """The loop that deletes ended jobs and dead letters past their retention, a batch at a time."""
+        """The loop that deletes ended jobs and dead letters past their retention, and what streams need not know any
+        more, a batch at a time."""
         while True:
             await self._clock.sleep(PRUNE_EVERY_S * (0.5 + self._clock.random()))
-            for prune, keep in ((self._ledger.desk.prune, keep_jobs), (self._ledger.dead_letters.prune, keep_letters)):
-                while await prune(keep=keep):
+            for prune in (
+                partial(self._ledger.desk.prune, keep=keep_jobs),
+                partial(self._ledger.dead_letters.prune, keep=keep_letters),
+                self._ledger.partitions.prune,
+            ):
+                while await prune():
                     await self._clock.sleep(0.1)
 
     async def count(self) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from contracts.errors import Conflict, NotFound
 from contracts.job import JobState
 from contracts.outcome import Dead, Release
-from contracts.ports.ledger import DeadLetter, JobFilter
+from contracts.ports.ledger import JobFilter
 from tests.conformance.ledger_world import ADDRESS, World, ids, listening
 
 
@@ -132,37 +132,6 @@ async def the_old_are_pruned(world: World) -> None:
     assert await world.ledger.desk.prune(keep=hour) == 0, "it has only just ended"
 
 
-async def dead_letters_are_kept(world: World) -> None:
-    letters = world.ledger.dead_letters
-    at = datetime(2020, 1, 2, 3, tzinfo=UTC)
-    whole = DeadLetter(
-        id="m1",
-        address="orders.raw",
-        reason="undecodable",
-        body=b"\x00\xff",
-        error="e",
-        traceback="t",
-        key="k",
-        headers={"h": "v"},
-        origin="kafka orders.raw[3]@17",
-        correlation_id="c",
-        buried_at=at,
-    )
-    odd = DeadLetter(id="x\x00\ud800" * 300, address="orders.raw", reason="\x00", body=b"", headers={"\x00": "\ud800"})
-    await letters.bury([whole, odd, whole, DeadLetter(id="m1", address="other", reason="r", body=b"")])
-    await letters.bury([DeadLetter(id="m1", address="orders.raw", reason="again", body=b"")])
-    await letters.bury([])
-    kept = await letters.list(address="orders.raw")
-    assert len(kept) == 2
-    assert kept[1] == whole
-    assert kept[0].buried_at is not None
-    assert len(await letters.list()) == 3
-    assert len(await letters.list(limit=1)) == 1
-    await world.age(7200)
-    assert await letters.prune(keep=timedelta(hours=3), batch=10) == 1, "the one of long ago"
-    assert [await letters.prune(keep=timedelta(hours=1), batch=1) for _ in range(3)] == [1, 1, 0]
-
-
 async def it_has_an_identity_and_a_life(world: World) -> None:
     identity = await world.ledger.identity()
     assert identity == await world.twin.identity()
@@ -186,6 +155,5 @@ PROMISES = [
     trying_again_by_hand,
     trying_again_waits_for_its_key,
     the_old_are_pruned,
-    dead_letters_are_kept,
     it_has_an_identity_and_a_life,
 ]

@@ -6,6 +6,7 @@ from tests.conformance import (
     ledger_claiming,
     ledger_desk,
     ledger_leasing,
+    ledger_letters,
     ledger_parking,
     ledger_positions,
     ledger_recording,
@@ -21,6 +22,7 @@ PROMISES: list[Promise] = [
     *ledger_desk.PROMISES,
     *ledger_positions.PROMISES,
     *ledger_parking.PROMISES,
+    *ledger_letters.PROMISES,
 ]
 
 

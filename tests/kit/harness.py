@@ -43,7 +43,7 @@ from contracts.job import JobRow, JobState
 from contracts.message import Envelope
 from contracts.module import Module
 from contracts.ports import Bus, Cache, Catalog, Clock, Db, Files, Ledger, Log
-from contracts.ports.ledger import DeadLetter
+from contracts.ports.ledger import DeadLetter, LetterFilter
 from runtime import commands, settings
 from runtime.supervisor import DrainReport
 from runtime.wiring import Adapters
@@ -188,7 +188,7 @@ class Running:
         return [msgspec.json.decode(one.body, type=contract) for one in published if one.address == address]
 
     async def dead_letters(self, address: str | None = None) -> list[DeadLetter]:
-        return await self.ledger.dead_letters.list(address=address, limit=1000)
+        return await self.ledger.dead_letters.list(LetterFilter(address=address, limit=1000))
 
     # The rest.
 

@@ -18,7 +18,7 @@ from adapters.metrics.memory import MemoryMetrics
 from contracts import metrics as metric
 from contracts.job import JobState, NewJob
 from contracts.outcome import Done
-from contracts.ports.ledger import DeadLetter, Settlement, Worker
+from contracts.ports.ledger import DeadLetter, LetterFilter, Settlement, Worker
 from runtime.jobs.housekeeping import Housekeeping
 from runtime.tasks import Tasks
 
@@ -82,9 +82,9 @@ async def test_ended_jobs_and_dead_letters_are_kept_for_their_retention_and_not_
         await clock.advance(DAY.total_seconds() + 2000)
         assert not await house.there_is("old")
         assert await house.there_is("young")
-        assert len(await house.ledger.dead_letters.list()) == 1
+        assert len(await house.ledger.dead_letters.list(LetterFilter())) == 1
         await clock.advance(DAY.total_seconds())
-        assert await house.ledger.dead_letters.list() == []
+        assert await house.ledger.dead_letters.list(LetterFilter()) == []
         assert not await house.there_is("young")
 
 

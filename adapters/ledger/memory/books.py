@@ -88,7 +88,7 @@ class Books:
         self.id = clock.new_id()
         self.jobs: dict[str, Job] = {}
         self.workers: dict[str, tuple[Worker, datetime, datetime]] = {}
-        self.letters: dict[tuple[str, str], DeadLetter] = {}
+        self.letters: dict[tuple[str, str, str], DeadLetter] = {}
         self.partitions: dict[tuple[str, Partition], Row] = {}
         self.seen: dict[tuple[str, str, str], datetime] = {}
         self.parked = itertools.count(1)

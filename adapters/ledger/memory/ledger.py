@@ -26,7 +26,7 @@ class MemoryLedger:
         self.partitions = MemoryPartitions(self._books)
         self.outbox = MemoryOutbox(self._books)
         self.parking = MemoryParking(self._books, self.partitions)
-        self.dead_letters = MemoryDeadLetters(self._books)
+        self.dead_letters = MemoryDeadLetters(self._books, self.parking, self.queue)
 
     async def open(self) -> None:
         self._books.open = True

@@ -115,6 +115,12 @@ class PostgresParking:
                 raise lost(parked.hold)
 
 
+async def lock_lanes(connection: Any, messages: Sequence[tuple[int, ToPark]]) -> None:
+    """Lock the lanes of messages by their partitions' ids, until the end of the transaction."""
+    lanes = [storable.key(message.lane) for _, message in messages]
+    await connection.execute(SQL["lock_lanes_of"], [id_ for id_, _ in messages], lanes, timeout=STATEMENT_TIMEOUT_S)
+
+
 async def put(connection: Any, messages: Sequence[tuple[int, ToPark]]) -> None:
     """Park messages by their partitions' ids, within a transaction that has locked their lanes."""
     parked = [message for _, message in messages]
