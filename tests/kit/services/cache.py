@@ -22,7 +22,10 @@ def kept(name: str, make: Callable[[Path], None]) -> Path:
     """The directory `name` of the cache, filled by `make` when it is not there. It is there whole or not at all, and
     of several runs one makes it while the others wait."""
     cache = cache_directory()
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"there is no place for what is fetched ({error}; XDG_CACHE_HOME chooses it)") from error
     there = cache / name
     if there.is_dir():
         return there

@@ -90,11 +90,14 @@ def _container() -> Running:
 
         container = DockerContainer(IMAGE).waiting_for(LogMessageWaitStrategy(STARTED))
         host = container.get_docker_client().host()
+        told = {"PLAINTEXT": f"{host}:{clients.number}", "PROXIED": proxy.address, "BROKER": "localhost:9095"}
         settings = {
             **SETTINGS,
+            "listener.security.protocol.map": SETTINGS["listener.security.protocol.map"] + ",BROKER:PLAINTEXT",
+            "inter.broker.listener.name": "BROKER",  # the others are not reached from inside
             "controller.quorum.voters": "1@localhost:9093",
-            "listeners": "CONTROLLER://:9093,PLAINTEXT://:9092,PROXIED://:9094",
-            "advertised.listeners": f"PLAINTEXT://{host}:{clients.number},PROXIED://{proxy.address}",
+            "listeners": "CONTROLLER://:9093,PLAINTEXT://:9092,PROXIED://:9094,BROKER://:9095",
+            "advertised.listeners": ",".join(f"{name}://{address}" for name, address in told.items()),
         }
         for name, value in settings.items():
             container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)

@@ -77,9 +77,10 @@ def _fetch(directory: Path) -> None:
     chosen += ["--require-hashes", "-r", str(requirements)]
     reasons = []
     # A machine's mirror, proxy or certificates may be known to pip alone, so that uv can fail where pip works.
-    for installer in ([_beside_python("uv"), "pip"], [sys.executable, "-m", "pip"], ["python3", "-m", "pip"]):
+    uv = [_beside_python("uv"), "pip", "install", "--python", sys.executable]
+    for installer in (uv, *([python, "-m", "pip", "install"] for python in (sys.executable, "python3"))):
         try:
-            call([*installer, "install", "--quiet", *chosen], cwd=directory)
+            call([*installer, "--quiet", *chosen], cwd=directory)
             break
         except CannotStart as error:
             reasons.append(str(error))
