@@ -110,19 +110,38 @@ class Mounted:
         return "; ".join(arguments.faults_of(self.route.contract, given)) or str(error)
 
 
-class Work(msgspec.Struct, kw_only=True):
+class Work(Protocol):
     """One attempt at one message, or at one batch. `cut` tells why its handler was cancelled, when it was."""
 
-    mounted: Mounted
-    decode: Callable[[], Any]
-    attempt: int
-    scope: Scope
-    clock: Clock
-    metrics: Metrics
-    about: Callable[[], AbstractContextManager[object]]
-    admit: Callable[[], outcome.Outcome | None]
-    settle: Callable[[outcome.Outcome], Awaitable[None]]
-    cut: Callable[[], policy.Cut | None]
+    @property
+    def mounted(self) -> Mounted: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def scope(self) -> Scope: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def decode(self) -> Callable[[], Any]: ...
+
+    @property
+    def about(self) -> Callable[[], AbstractContextManager[object]]: ...
+
+    @property
+    def admit(self) -> Callable[[], outcome.Outcome | None]: ...
+
+    @property
+    def settle(self) -> Callable[[outcome.Outcome], Awaitable[None]]: ...
+
+    @property
+    def cut(self) -> Callable[[], policy.Cut | None]: ...
 
 
 async def carry(work: Work) -> outcome.Outcome:
@@ -149,24 +168,24 @@ async def _through_the_gate(work: Work) -> outcome.Outcome:
 
 
 async def _attempt(work: Work) -> outcome.Outcome:
-    timeout_s = work.mounted.route.timeout_s
-    began_at = work.clock.monotonic()
+    route, began_at = work.mounted.route, work.clock.monotonic()
     try:
         message = work.decode()
-        async with work.clock.timeout(timeout_s):
-            with work.metrics.timer(metric.PROCESSING_DURATION, address=work.mounted.route.address):
-                async with work.scope:
-                    result = await work.mounted.call(message, work.scope)
-                return outcome.Done(result)
+        async with work.clock.timeout(route.timeout_s), work.scope:
+            result = await work.mounted.call(message, work.scope)
+        return outcome.Done(result)
     except Abandoned:
         raise asyncio.CancelledError from None
     except BaseException as error:
         # The one place that judges. A cancellation ends here on purpose: what it means is an outcome too.
-        took_s = work.clock.monotonic() - began_at
-        became = _judge(work, _told(error, work, late=took_s >= timeout_s))
+        late = work.clock.monotonic() - began_at >= route.timeout_s
+        became = _judge(work, _told(error, work, late=late))
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         return became
+    finally:
+        took_ms = (work.clock.monotonic() - began_at) * 1000
+        work.metrics.observe(metric.PROCESSING_DURATION, took_ms, address=route.address)
 
 
 def _told(error: BaseException, work: Work, *, late: bool) -> BaseException:

@@ -20,6 +20,7 @@ from contracts.ports.ledger import Ledger, Settlement
 from runtime.jobs.handle import JobHandle
 from runtime.jobs.lease import Lease
 from runtime.jobs.settler import Settler
+from runtime.jobs.work import JobWork
 from runtime.pipeline import Mounted, Scope, Work, carry
 from runtime.policy.retry import Cut
 from runtime.supervisor import Fate
@@ -245,7 +246,7 @@ class Dispatcher:
         scope = self._make_scope(mounted, handle)
         run = Run(
             handle=handle,
-            work=Work(
+            work=JobWork(
                 mounted=mounted,
                 decode=partial(mounted.decode, claim.body),
                 attempt=claim.attempt,

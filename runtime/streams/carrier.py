@@ -11,18 +11,18 @@ from typing import Any, Protocol
 from contracts import metrics as metric
 from contracts import outcome
 from contracts.errors import LeaseLost, Unavailable, Undecodable
-from contracts.logging_context import work as about
 from contracts.message import Delivery
 from contracts.module import StreamRoute
 from contracts.ports import Tx
 from contracts.ports.ledger import CRASH_CAP
 from contracts.ports.parking import ToPark
 from runtime.dead_letter import dead_letter
-from runtime.pipeline import Mounted, Work, carry
+from runtime.pipeline import Mounted, Scope, carry
+from runtime.streams.attempt import Attempt
 from runtime.streams.parking import Parking
 from runtime.streams.partition import OwnedPartition
 from runtime.streams.passage import Passage
-from runtime.streams.scope import StreamScope
+from runtime.streams.scope import BareScope, StreamScope
 from runtime.supervisor import Fate
 from runtime.wiring import Adapters
 
@@ -54,11 +54,13 @@ class Carrier:
         lost: Callable[[OwnedPartition], None],
     ) -> None:
         assert isinstance(mounted.route, StreamRoute)
-        self._mounted = mounted
+        self.mounted = mounted
+        self.clock = adapters.clock
+        self.metrics = adapters.metrics
         self._route: StreamRoute = mounted.route
         self._adapters = adapters
         self._ledger = adapters.ledger
-        self._clock = adapters.clock
+        self._bare = BareScope(adapters.log)
         self._parking = parking
         self._stopping = stopping
         self._tell = tell
@@ -75,7 +77,7 @@ class Carrier:
             self._lost(passage.owned)
         except Exception as error:  # noqa: BLE001 - whatever it is, the lanes go on
             self._adapters.log.error("a message broke outside its handler", id=passage.id, error=repr(error))
-            await self._clock.sleep(RELEASED_WAIT_S)
+            await self.clock.sleep(RELEASED_WAIT_S)
         finally:
             if passage.open:
                 await self._hand_back(passage)
@@ -86,7 +88,7 @@ class Carrier:
             await self._until_answered(partial(self._park, passage, delivery))
         elif self._route.batch is None:
             message = passage.message
-            decode = (lambda: message) if message is not None else partial(self._mounted.decode, delivery.body)
+            decode = (lambda: message) if message is not None else partial(self.mounted.decode, delivery.body)
             attempt = passage.parked.attempt if passage.parked else 1
             await self._attempts(passage, passage.deliveries, decode, attempt=attempt)
         else:
@@ -112,7 +114,7 @@ class Carrier:
         good = []
         for delivery in passage.deliveries:
             try:
-                good.append((delivery, self._mounted.decode(delivery.body)))
+                good.append((delivery, self.mounted.decode(delivery.body)))
             except Undecodable as error:
                 await self._bury(passage, delivery, outcome.Dead(reason="undecodable", error=str(error)))
         return good
@@ -151,7 +153,7 @@ class Carrier:
             if doubtful and not await self._without_repeats(passage, deliveries):
                 return outcome.Done()
             scope = self._scope(passage, deliveries)
-            became = await carry(self._work(passage, deliveries, decode, attempt, bury, scope))
+            became = await carry(Attempt(self, passage, deliveries, decode, attempt, scope, bury=bury))
             match became:
                 case outcome.Retry(after_s=wait_s, counts=counts):
                     attempt += counts
@@ -163,11 +165,11 @@ class Carrier:
                 return became
             if isinstance(became, outcome.Retry) and await self._put_aside(passage, became, attempt, waited_s + wait_s):
                 return became
-            doubtful = self._mounted.transactional  # a commit whose answer was lost may have taken place
+            doubtful = self.mounted.transactional  # a commit whose answer was lost may have taken place
             waited_s += wait_s
             passage.asleep = True
             try:
-                await self._clock.sleep(wait_s)
+                await self.clock.sleep(wait_s)
             finally:
                 passage.asleep = False
 
@@ -205,7 +207,7 @@ class Carrier:
                 error=error,
             ),
         )
-        self._adapters.metrics.add(metric.PARKED, address=self._route.address)
+        self.metrics.add(metric.PARKED, address=self._route.address)
         passage.finish(delivery)
         self._tell(delivery, "finished")
 
@@ -227,15 +229,15 @@ class Carrier:
                 left.append(delivery)
                 seen.add(delivery.envelope.id)
         if repeats := len(deliveries) - len(left):
-            self._adapters.metrics.add(
-                metric.MESSAGES_PROCESSED, repeats, address=self._route.address, outcome="repeated"
-            )
+            self.metrics.add(metric.MESSAGES_PROCESSED, repeats, address=self._route.address, outcome="repeated")
         return left
 
-    def _scope(self, passage: Passage, deliveries: Sequence[Delivery]) -> StreamScope:
+    def _scope(self, passage: Passage, deliveries: Sequence[Delivery]) -> Scope:
+        if not self.mounted.transactional:
+            return self._bare
         return StreamScope(
             self._adapters,
-            self._mounted,
+            self.mounted,
             deliveries[0].envelope,
             partial(self._transaction, passage, deliveries),
             always=self._route.dedupe_s > 0,
@@ -256,55 +258,26 @@ class Carrier:
             dedupe_s=self._route.dedupe_s,
         )
 
-    def _work(
-        self,
-        passage: Passage,
-        deliveries: Sequence[Delivery],
-        decode: Callable[[], Any],
-        attempt: int,
-        bury: bool,
-        scope: StreamScope,
-    ) -> Work:
-        return Work(
-            mounted=self._mounted,
-            decode=decode,
-            attempt=attempt,
-            scope=scope,
-            clock=self._clock,
-            metrics=self._adapters.metrics,
-            about=partial(
-                about, correlation_id=deliveries[0].envelope.correlation_id, module=self._mounted.module.name
-            ),
-            admit=lambda: None,
-            settle=partial(self._settle, passage, deliveries, bury, scope, attempt),
-            cut=passage.why_cut,
-        )
-
     # Ends.
 
-    async def _settle(
-        self,
-        passage: Passage,
-        deliveries: Sequence[Delivery],
-        bury: bool,
-        scope: StreamScope,
-        attempt: int,
-        became: outcome.Outcome,
-    ) -> None:
-        metrics, address = self._adapters.metrics, self._route.address
+    async def settle(self, attempt: Attempt, became: outcome.Outcome) -> None:
+        """What becomes of the messages of an attempt that came to this."""
+        passage, deliveries = attempt.passage, attempt.deliveries
+        metrics, address = self.metrics, self._route.address
         kind = type(became).__name__.lower()
         metrics.add(metric.MESSAGES_PROCESSED, len(deliveries), address=address, outcome=kind)
         match became:
             case outcome.Done() | outcome.Cancelled():
                 fate: Fate = "finished" if isinstance(became, outcome.Done) else "cancelled"
                 if passage.parked is not None:
-                    await self._until_answered(lambda: self._parking.remove(passage, committed=scope.committed))
+                    committed = isinstance(attempt.scope, StreamScope) and attempt.scope.committed
+                    await self._until_answered(lambda: self._parking.remove(passage, committed=committed))
                 for delivery in deliveries:
                     passage.finish(delivery)
                     self._tell(delivery, fate)
-            case outcome.Dead() if bury:
+            case outcome.Dead() if attempt.bury:
                 for delivery in deliveries:
-                    await self._bury(passage, delivery, became, attempts=attempt)
+                    await self._bury(passage, delivery, became, attempts=attempt.attempt)
             case outcome.Retry(after_s=after_s, error=error):
                 metrics.add(metric.RETRIES, len(deliveries), address=address)
                 self._adapters.log.warn("will be tried again", address=address, after_s=round(after_s, 1), error=error)
@@ -319,7 +292,7 @@ class Carrier:
         await self._until_answered(lambda: self._ledger.dead_letters.bury([letter]))
         if passage.parked is not None:
             await self._until_answered(lambda: self._parking.remove(passage, committed=False))
-        self._adapters.metrics.add(metric.DEAD_LETTERS, address=self._route.address, reason=dead.reason)
+        self.metrics.add(metric.DEAD_LETTERS, address=self._route.address, reason=dead.reason)
         self._adapters.log.error(
             "buried", address=self._route.address, id=letter.id, reason=dead.reason, error=dead.error
         )
@@ -341,7 +314,7 @@ class Carrier:
             except Unavailable as error:
                 failures += 1
                 self._adapters.log.warn("a message waits for the ledger", address=self._route.address, error=str(error))
-                await self._clock.sleep(min(LEDGER_RETRY_MAX_S, 0.1 * 2.0**failures))
+                await self.clock.sleep(min(LEDGER_RETRY_MAX_S, 0.1 * 2.0**failures))
 
 
 def _asked_to_end(passage: Passage) -> bool:

@@ -13,6 +13,19 @@ from runtime.streams.transaction import MessageDb, Opens
 from runtime.wiring import Adapters
 
 
+class BareScope:
+    """For handlers whose effects are nobody's but their own: there is nothing to commit."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    async def __aenter__(self) -> BareScope:
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        return
+
+
 class StreamScope:
     """Each part is made only when the handler asks for it. When the block ends well, what was done with `db` and what
     was emitted are committed together with the position; else nothing of it has happened."""

@@ -17,7 +17,8 @@ from contracts import outcome
 from contracts.errors import BadInput, Undecodable
 from contracts.message import Contract
 from contracts.module import JobRoute, Module, Retry, StreamRoute
-from runtime.pipeline import Mounted, Work, carry
+from runtime.jobs.work import JobWork
+from runtime.pipeline import Mounted, carry
 from runtime.policy.retry import Cut
 from runtime.tasks import Tasks
 
@@ -70,7 +71,7 @@ class Way:
         )
         module = Module("mod", kind="job", summary="A module.")
         self.mounted = Mounted(module, route, {"files": "the files"}, {"db": "db", "job": "job"})
-        self.work = Work(
+        self.work = JobWork(
             mounted=self.mounted,
             decode=partial(self.mounted.decode, body),
             attempt=1,
