@@ -44,6 +44,7 @@ class Gate:
         self._breakers = breakers
         self._subscribers: list[Subscriber] = []
         self._trying: dict[int, list[Dependency]] = {}
+        self._queue: list[object] = []
         self._changed = asyncio.Event()
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -65,10 +66,19 @@ class Gate:
         return ONE_TRY if all(one.may_try for one in self.down.values()) else 0
 
     async def passable(self) -> None:
-        """Returns when one may be started, perhaps as a try: `admit` decides."""
-        while self.room() == 0:
-            self._changed.clear()
-            await self._changed.wait()
+        """Returns when one may be started, perhaps as a try: `admit` decides. Who has waited longest is the next to
+        try: a message that always fails must not keep the others from finding out that the dependency is back."""
+        if not self.down:
+            return
+        place = object()
+        self._queue.append(place)
+        try:
+            while (room := self.room()) == 0 or (room == ONE_TRY and self._queue[0] is not place):
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._queue.remove(place)
+            self._changed.set()
 
     # What the pipeline tells.
 
