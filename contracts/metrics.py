@@ -125,5 +125,18 @@ LOOP_CRASHES = Metric(
     labels=("loop",),
 )
 
+# The outbox.
+
+OUTBOX_MESSAGES = Metric(
+    name="platform_outbox_messages",
+    kind="gauge",
+    help="Messages that were emitted and that the bus has not confirmed yet, as this worker last counted them.",
+)
+OUTBOX_SENT = Metric(
+    name="platform_outbox_sent_total",
+    kind="counter",
+    help="Emitted messages that this worker sent and the bus confirmed.",
+)
+
 ALL: tuple[Metric, ...] = tuple(declared for declared in list(globals().values()) if isinstance(declared, Metric))
 """Each of the above, in their order. It stands last: what is declared below it is not seen."""
