@@ -10,7 +10,8 @@ from adapters.database.connection import Connection
 from adapters.database.postgres import PostgresDb
 
 # Always from the head of an index, whatever the statistics of a queue say; and what was read before a lock was got must
-# not be what is seen under it.
+# not be what is seen under it. Only what was sent is forgotten by these commits: when the server crashes before it has
+# written one down, the messages are sent again under the same ids, which is not worth a flush for each.
 SET_UP = """
 set plan_cache_mode = force_generic_plan;
 set enable_seqscan = off;
@@ -19,6 +20,7 @@ set enable_sort = off;
 set jit = off;
 set lock_timeout = '5s';
 set default_transaction_isolation = 'read committed';
+set synchronous_commit = off;
 """
 
 
