@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from adapters.bus.memory.group import spread
 from adapters.bus.memory.partition import Cursor, Records
+from adapters.bus.spread import spread
 from contracts.errors import Conflict
 from contracts.message import Envelope, Partition
 

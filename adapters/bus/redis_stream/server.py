@@ -1,0 +1,73 @@
+"""Where Redis is, and how connections to it are made."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
+
+from contracts.errors import Faults
+
+NAME = "Redis"
+DEFAULT_PORT = 6379
+
+
+class ContextConnection(SSLConnection):
+    """TLS as an `ssl.SSLContext` says."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._tls}
+
+
+class Server:
+    """A URL (`redis://`, `rediss://` or `unix://`) and what it says, without its secrets in any text.
+
+    `rediss://` is TLS; its options stand in the query (`ssl_ca_certs=/path`, `ssl_certfile`, `ssl_keyfile`) unless a
+    context is given.
+    """
+
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None, connect_timeout_s: float = 5.0) -> None:
+        if tls is not None and not url.startswith("rediss://"):
+            raise Faults("Redis", ["a TLS context was given, but the URL is not rediss://: use rediss://"])
+        self.url = url
+        self.options: dict[str, Any] = {} if tls is None else {"connection_class": ContextConnection, "tls": tls}
+        self._address = _shown(url)
+        try:
+            self._pool = ConnectionPool.from_url(url, **self.options)
+        except (ValueError, TypeError) as error:
+            raise Faults("Redis", [f"the URL is not understood: {error}; use redis://host:6379/0"]) from None
+        # Every wait has a deadline of ours; two clocks over one read would only get in each other's way.
+        self._pool.connection_kwargs |= {
+            "protocol": 2,
+            "socket_timeout": None,
+            "socket_connect_timeout": connect_timeout_s,
+            "socket_keepalive": True,
+            "decode_responses": False,
+        }
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    def connection(self) -> AbstractConnection:
+        """A new one, not connected."""
+        made: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
+        return made
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    try:
+        port = parts.port or DEFAULT_PORT
+    except ValueError:
+        port = DEFAULT_PORT
+    return f"{parts.scheme}://{parts.hostname or 'localhost'}:{port}{parts.path}"
