@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from contracts.module import Batch, JobRoute, Kind, Module, Overrun, Retry, Route, StreamRoute
-from runtime.injection import Needs
+from runtime.injection import Needs, needs_of
+from runtime.pipeline import is_transactional
 from runtime.schema import schema_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _BOUNDS = (
     *("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"),
     *("minLength", "maxLength", "pattern", "minItems", "maxItems"),
 )
+_OF_STREAMS = ("lanes", "partitions", "key", "group", "batch", "dedupe_s", "in_lane_s", "retention_s")
 _TYPES = {"number": "float"}
 
 
@@ -51,8 +53,7 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RouteDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One route. `concurrency`, `unique` and `unique_skip` are of jobs; `lanes`, `partitions`, `key`, `group` and
-    `batch` of streams."""
+    """One route. `concurrency`, `unique` and `unique_skip` are of jobs; from `lanes` on they are of streams."""
 
     address: str
     kind: Literal["job", "stream"]
@@ -71,6 +72,9 @@ class RouteDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     key: str | None = None
     group: str | None = None
     batch: Batch | None = None
+    dedupe_s: float | None = None
+    in_lane_s: float | None = None
+    retention_s: float | None = None
 
 
 class ToolDescriptor(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +111,7 @@ def describe(module: Module) -> ModuleDescriptor:
         version=module.version,
         summary=module.summary,
         needs=_needs(module),
-        routes=tuple(_route(route) for route in module.routes),
+        routes=tuple(_route(module, route) for route in module.routes),
         command=main.address if main else None,
         arguments=arguments_of(main.contract) if main else (),
         tools=tuple(
@@ -129,24 +133,27 @@ def arguments_of(contract: type[msgspec.Struct]) -> tuple[Argument, ...]:
     return tuple(_argument(name, field, name in required) for name, field in schema["properties"].items())
 
 
-def guarantee_of(route: Route) -> Guarantee:
-    """What the runtime promises for a route. A stream becomes transactional when its position is written in the
-    transaction of its effects; until then every stream can be repeated, whatever its handler asks for."""
-    return "recorded-once" if isinstance(route, JobRoute) else "at-least-once"
+def guarantee_of(module: Module, route: Route) -> Guarantee:
+    """What the runtime promises for a route, by what its handler asks for."""
+    if isinstance(route, JobRoute):
+        return "recorded-once"
+    return "transactional" if is_transactional(route, needs_of(module, route).per_work.values()) else "at-least-once"
 
 
 def summary(worker: Worker) -> dict[str, Any]:
     """What a worker is, for its one start-up line: flat, without secrets."""
     took_s = (worker.ready_at or worker.clock.monotonic()) - worker.made_at
-    routes = [route for module in worker.modules for route in module.routes]
+    routes = [(module, route) for module in worker.modules for route in module.routes]
     said: dict[str, Any] = {
         "modules": ", ".join(f"{module.name} {module.version}" for module in worker.modules),
-        "routes": ", ".join(f"{route.address} ({_kind(route)}, {guarantee_of(route)})" for route in routes),
+        "routes": ", ".join(
+            f"{route.address} ({_kind(route)}, {guarantee_of(module, route)})" for module, route in routes
+        ),
         "adapters": ", ".join(_shown(name, adapter) for name, adapter in _adapters(worker).items()),
         "http": worker.http.address if worker.http else "off",
         "took_ms": round(took_s * 1000),
     }
-    if note := _note(routes, durable=worker.adapters.bus.capabilities.durable):
+    if note := _note([route for _, route in routes], durable=worker.adapters.bus.capabilities.durable):
         said["note"] = note
     return said
 
@@ -178,13 +185,13 @@ def _needs(module: Module) -> tuple[str, ...]:
     return tuple(sorted({name for needs in asked for name in (*needs.per_process.values(), *needs.per_work.values())}))
 
 
-def _route(route: Route) -> RouteDescriptor:
-    guarantee = guarantee_of(route)
+def _route(module: Module, route: Route) -> RouteDescriptor:
+    guarantee = guarantee_of(module, route)
     own: dict[str, Any]
     if isinstance(route, JobRoute):
         own = {"concurrency": route.concurrency, "unique": route.unique, "unique_skip": route.unique_skip}
     else:
-        own = {name: getattr(route, name) for name in ("lanes", "partitions", "key", "group", "batch")}
+        own = {name: getattr(route, name) for name in _OF_STREAMS}
     return RouteDescriptor(
         address=route.address,
         kind=_kind(route),

@@ -36,7 +36,7 @@ class Documents:
     def _make_openapi(self) -> dict[str, Any]:
         from runtime.http.application import HANDLERS
 
-        routes = [mounted.route for mounted in self._worker.mounted.values()]
+        routes = [(mounted.module, mounted.route) for mounted in self._worker.mounted.values()]
         return openapi.document(HANDLERS, routes, version=version(), needs_token=self._needs_token)
 
     def _make_asyncapi(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from contracts.module import JobRoute, Route
+from contracts.module import JobRoute, Module, Route
 from runtime.descriptor import PROMISES, guarantee_of
 from runtime.schema import schema_of
 
@@ -29,7 +29,9 @@ _PROBLEM = {
 }
 
 
-def document(handlers: Sequence[Any], routes: Iterable[Route], *, version: str, needs_token: bool) -> dict[str, Any]:
+def document(
+    handlers: Sequence[Any], routes: Iterable[tuple[Module, Route]], *, version: str, needs_token: bool
+) -> dict[str, Any]:
     """OpenAPI 3.1 as plain data."""
     from litestar import Litestar
     from litestar.openapi import OpenAPIConfig
@@ -41,8 +43,8 @@ def document(handlers: Sequence[Any], routes: Iterable[Route], *, version: str, 
     made: dict[str, Any] = Litestar(handlers, openapi_config=config, logging_config=None).openapi_schema.to_schema()
     paths: dict[str, Any] = made["paths"]
     generic = paths.pop(TEMPLATE)
-    for route in sorted(routes, key=lambda route: route.address):
-        paths[f"/commands/{route.address}"] = _of_route(generic, route)
+    for module, route in sorted(routes, key=lambda one: one[1].address):
+        paths[f"/commands/{route.address}"] = _of_route(generic, module, route)
     for item in paths.values():
         for operation in item.values():
             operation["responses"].pop("400", None)
@@ -53,11 +55,11 @@ def document(handlers: Sequence[Any], routes: Iterable[Route], *, version: str, 
     return made
 
 
-def _of_route(generic: dict[str, Any], route: Route) -> dict[str, Any]:
+def _of_route(generic: dict[str, Any], module: Module, route: Route) -> dict[str, Any]:
     item: dict[str, Any] = copy.deepcopy(generic)
     operation = item["post"]
     operation["summary"] = route.summary or f"Post a {route.contract.__name__}."
-    promise = PROMISES[guarantee_of(route)].capitalize()
+    promise = PROMISES[guarantee_of(module, route)].capitalize()
     operation["description"] = f"{promise}. {operation.get('description', '')}".strip()
     operation["operationId"] = "post " + route.address
     operation["parameters"] = [

@@ -9,6 +9,7 @@ import pytest
 from adapters.bus.memory.bus import MemoryBus
 from adapters.clock.manual import ManualClock
 from contracts.module import Route
+from runtime import registry
 from runtime.http import openapi
 from runtime.schema import schema_of
 from tests.conformance.bus_scene import Recorder
@@ -27,7 +28,8 @@ def committed(route: Route) -> dict[str, Any]:
 def test_openapi_shows_the_message(route: Route) -> None:
     from runtime.http.application import HANDLERS
 
-    document = openapi.document(HANDLERS, [route], version="1", needs_token=False)
+    (module,) = [module for module in registry.load() if route in module.routes]
+    document = openapi.document(HANDLERS, [(module, route)], version="1", needs_token=False)
     body = document["paths"][f"/commands/{route.address}"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"] == committed(route)
 

@@ -99,7 +99,7 @@ def test_a_module_is_described_whole() -> None:
     assert (job.concurrency, job.unique, job.retry.attempts, job.timeout_s) == (3, ("name",), 2, 60)
     assert (stream.kind, stream.lanes, stream.partitions, stream.key) == ("stream", 64, 8, "customer_id")
     assert stream.batch == Batch(rows=10)
-    assert stream.guarantee == "at-least-once"
+    assert stream.guarantee == "transactional"
 
 
 def test_the_descriptor_is_json_without_what_does_not_apply() -> None:
