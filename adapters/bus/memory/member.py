@@ -263,9 +263,10 @@ class Member:
         lease = Lease(self._topic, self._group, index, self)
         self.leases[index] = lease
         self._topic.owners[self._group.name][index] = lease
-        ours = False
+        told = ours = False
         try:
             position = await self._holder.assigned(lease)
+            told = True
             if position is not None:
                 lease.seek(position)
             ours = True
@@ -274,7 +275,9 @@ class Member:
             self.faults[index] = f"{type(error).__name__}: {error}"
             _logger.exception("%r was not taken: its consumer failed; it is tried again", lease)
         finally:
-            if not ours:
+            if told and not ours:  # where its holder wants to begin is no place: it has to let go again
+                await self._give_up(lease)
+            elif not ours:
                 lease.end()
         lease.fetching = ours
         lease.signal()
