@@ -1,0 +1,190 @@
+"""FastStream's native Kafka broker, with bounded starts and stops and the runtime's routes on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, cast
+
+import msgspec
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from fast_depends import Provider
+from faststream._internal.broker.registrator import Registrator
+from faststream._internal.context.repository import ContextRepo
+from faststream._internal.parser import DefaultCodec
+from faststream.kafka import KafkaBroker
+from faststream.kafka.response import KafkaPublishCommand
+from faststream.response.publish_type import PublishType
+
+from adapters.bus.identity import text_headers
+from adapters.bus.kafka import seams
+from adapters.bus.kafka.connection import EXTRA, security_of
+from adapters.bus.kafka.limits import KafkaLimits
+from adapters.bus.kafka.mounted import MountedSubscriber
+from adapters.bus.kafka.sending import send_all
+from contracts.errors import Unavailable
+from contracts.message import Envelope
+from contracts.ports.clock import Clock
+
+_logger = logging.getLogger("millrace.bus")
+
+PRODUCER_BATCH_BYTES = 128 * 1024
+
+
+class NativeKafkaBroker(KafkaBroker):
+    """One idempotent producer for everything that is published; every wait has a deadline, with the cluster gone too.
+
+    `prepare` runs between connecting and the first subscriber.
+    """
+
+    def __init__(
+        self,
+        servers: list[str],
+        *,
+        client_id: str,
+        security: Mapping[str, Any],
+        limits: KafkaLimits,
+        clock: Clock,
+        prepare: Callable[[], Awaitable[None]],
+        logger: Any,
+        log_level: int,
+    ) -> None:
+        super().__init__(
+            servers,
+            client_id=client_id,
+            security=security_of(security),
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=PRODUCER_BATCH_BYTES,
+            max_request_size=limits.message_bytes,
+            provider=Provider(),
+            context=ContextRepo(),
+            logger=logger,
+            log_level=log_level,
+            **{name: security[name] for name in EXTRA if name in security},
+        )
+        self._limits = limits
+        self._clock = clock
+        self._prepare = prepare
+        self._sending: Any = None
+
+    @property
+    def mounted(self) -> Sequence[MountedSubscriber]:
+        return [each for each in self.subscribers if isinstance(each, MountedSubscriber)]
+
+    @property
+    def admin(self) -> Any:
+        """Raises `Unavailable` while it is not open."""
+        if self._sending is None:
+            raise Unavailable("kafka", "the bus is not open; call `open()` (or the broker's `connect()`) first")
+        return self.config.broker_config.admin_client
+
+    @property
+    def sending(self) -> Any:
+        """aiokafka's producer; raises `Unavailable` while it is not open."""
+        if self._sending is None:
+            raise Unavailable("kafka", "the bus is not open; call `open()` (or the broker's `connect()`) first")
+        return self._sending
+
+    def register(self, subscriber: MountedSubscriber) -> None:
+        """Make a mounted route one of the native subscribers."""
+        subscriber(subscriber.handed_over)
+        Registrator.subscriber(self, subscriber)
+
+    async def start(self) -> None:
+        """Connect, prepare, begin to consume. Idempotent."""
+        if self.running:
+            return
+        await self.connect()
+        await self._prepare()
+        await super().start()
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """Stop every subscriber and disconnect. Idempotent."""
+        try:
+            # Not that of the native broker, which disconnects without a deadline.
+            await super(KafkaBroker, self).stop(exc_type, exc_val, exc_tb)
+        finally:
+            await self._disconnect()
+
+    async def publish_all(self, envelopes: Sequence[Envelope]) -> None:
+        """Past the codec; through the publish middlewares, one by one, if there are any."""
+        producer = self.sending
+        if not self.middlewares:
+            await send_all(producer, envelopes, self._clock, wait_s=self._limits.publish_wait_s)
+            return
+        for envelope in envelopes:
+            command = KafkaPublishCommand(
+                envelope.body,
+                topic=envelope.address,
+                key=envelope.key,
+                headers=dict(envelope.headers),
+                correlation_id=envelope.correlation_id,
+                _publish_type=PublishType.PUBLISH,
+            )
+            await self._basic_publish(command, producer=cast("Any", _EnvelopeProducer(self, envelope)))
+
+    async def send(self, envelope: Envelope) -> None:
+        await send_all(self.sending, [envelope], self._clock, wait_s=self._limits.publish_wait_s)
+
+    async def _connect(self) -> Any:
+        config = self.config.broker_config
+        producer = AIOKafkaProducer(**self._connection_kwargs)
+        try:
+            async with self._clock.timeout(self._limits.open_wait_s):
+                await config.producer.connect(
+                    producer,
+                    serializer=config.fd_config._serializer,
+                    codec=config.broker_codec or DefaultCodec(),
+                )
+                await config.admin.connect(**self._connection_kwargs)
+        except BaseException as error:
+            await seams.abandon_producer(producer)
+            await config.admin.disconnect()
+            if isinstance(error, KafkaError | TimeoutError | OSError):
+                why = str(error) or f"no answer within {self._limits.open_wait_s:g} s"
+                raise Unavailable(
+                    "kafka", f"{', '.join(self._connection_kwargs['bootstrap_servers'])}: {why}"
+                ) from error
+            raise
+        self._sending = producer
+        return config.builder
+
+    async def _disconnect(self) -> None:
+        self._connection = None
+        producer, self._sending = self._sending, None
+        if producer is None:
+            return
+        config = self.config.broker_config
+        try:
+            async with self._clock.timeout(self._limits.close_wait_s):
+                await config.producer.disconnect()
+                await config.admin.disconnect()
+        except (KafkaError, TimeoutError, OSError) as error:
+            _logger.warning("the producer did not end in order: %s", error or "no answer")
+        finally:
+            await seams.abandon_producer(producer)
+
+
+class _EnvelopeProducer:
+    """The end of the way through the publish middlewares: what they made of it is sent, as an envelope."""
+
+    def __init__(self, broker: NativeKafkaBroker, envelope: Envelope) -> None:
+        self._broker = broker
+        self._envelope = envelope
+
+    async def publish(self, cmd: KafkaPublishCommand) -> None:
+        body, _ = await DefaultCodec().encode(cmd.body, None)
+        key = cmd.key.decode(errors="replace") if isinstance(cmd.key, bytes) else cmd.key
+        await self._broker.send(
+            msgspec.structs.replace(
+                self._envelope, body=body, headers=text_headers(cmd.headers), address=cmd.destination, key=key
+            )
+        )

@@ -1,0 +1,55 @@
+"""A record as a delivery; its envelope is made when somebody asks, for a batch needs the body alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.bus.wire import from_wire, key_text, origin_of
+from contracts.message import Envelope, Partition
+
+
+class KafkaDelivery(msgspec.Struct, eq=False, gc=False):
+    """What a `Delivery` is, over aiokafka's record; an envelope at once would cost more than all else together."""
+
+    raw: Any
+    partition: Partition
+    position: int
+    deliveries: int = 1
+    made: Envelope | None = None
+
+    @property
+    def body(self) -> bytes:
+        """A tombstone has none."""
+        return self.raw.value or b""
+
+    @property
+    def key(self) -> str | None:
+        """The message's own key."""
+        return self.envelope.key if self.raw.key is None else key_text(self.raw.key)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs against bounds."""
+        return len(self.raw.value or b"")
+
+    @property
+    def envelope(self) -> Envelope:
+        if self.made is None:
+            self.made = envelope_of(self.raw, self.partition)
+        return self.made
+
+
+def envelope_of(raw: Any, partition: Partition) -> Envelope:
+    """Never fails, whatever the record is."""
+    # The time stands in the id because offsets begin again in a topic that was made anew.
+    place = f"{partition.index}:{raw.offset}:{raw.timestamp}"
+    return from_wire(
+        partition.address,
+        raw.value or b"",
+        key=key_text(raw.key),
+        headers=raw.headers,
+        origin=origin_of(partition.address, place),
+        stored_ms=raw.timestamp,
+    )

@@ -1,0 +1,30 @@
+"""How much is fetched, and how long is waited for what."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class KafkaLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of one route's fetching, and the deadlines of all that asks the cluster."""
+
+    max_rows: int = 5_000
+    """Of one `fetched`."""
+    max_bytes: int = 8 * 1024 * 1024
+    """Of one `fetched`, unless a single message is larger."""
+    partition_fetch_bytes: int = 4 * 1024 * 1024
+    """Read ahead of each partition, in this process, whether it is paused or not."""
+    fetch_bytes: int = 32 * 1024 * 1024
+    """Of one answer of a broker."""
+    fetch_wait_s: float = 0.5
+    """How long a broker may hold a fetch for which there is nothing."""
+    message_bytes: int = 1_048_000
+    """The largest message that is published; the cluster's `max.message.bytes` must allow it."""
+    open_wait_s: float = 15.0
+    """For the first connection, and for topics to be made."""
+    commit_wait_s: float = 10.0
+    """Then a commit is `Unavailable`; a rebalance under way is waited for within it."""
+    publish_wait_s: float = 15.0
+    """Then a message that is not confirmed is `Unavailable`; it may arrive all the same."""
+    close_wait_s: float = 5.0
+    """For each client that takes its leave; then its sockets are closed."""

@@ -1,0 +1,115 @@
+"""What aiokafka does not offer in public: every use of its internals is here, each with a canary test.
+
+`tests/adapters/test_kafka_canaries.py` says which seam moved when aiokafka is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiokafka.consumer.fetcher import FetchResult  # type: ignore[import-untyped]
+from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
+
+Read = Callable[[Any, Any], Any]
+
+
+def generation(consumer: Any) -> int:
+    """Of the group, as of the last time that this member joined it; 0 or less: it is no member now."""
+    return int(consumer._coordinator.generation)
+
+
+def join_again(consumer: Any) -> None:
+    """Begin a rebalance, so that what was given up finds an owner."""
+    consumer._coordinator.request_rejoin()
+
+
+async def ready_to_commit(consumer: Any) -> None:
+    """Returns when the group's coordinator is known."""
+    await consumer._coordinator.ensure_coordinator_known()
+
+
+async def commit(consumer: Any, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+    """One request, under the generation of this very moment; `consumer.commit` refuses what is being given up, waits
+    before it looks at the generation, and repeats without end."""
+    await consumer._coordinator._do_commit_offsets(None, dict(offsets))
+
+
+def in_hand(consumer: Any) -> list[TopicPartition]:
+    """The partitions of which something was fetched (an error perhaps) that nobody has asked for yet."""
+    return list(consumer._fetcher._records)
+
+
+def read_as(consumer: Any, tp: TopicPartition, read: Read) -> None:
+    """What is in hand of this partition is made by `read(tp, record)` instead of as a `ConsumerRecord`, which costs
+    twice as much as everything else about a record."""
+    result = consumer._fetcher._records.get(tp)
+    if result.__class__ is FetchResult and result._partition_records is not None:
+        result._partition_records._consumer_record = read
+
+
+def arrival(consumer: Any) -> asyncio.Future[None]:
+    """Done when something was fetched; it may be done by hand. Raises what aiokafka has to tell."""
+    waiter: asyncio.Future[None] = consumer._fetcher._create_fetch_waiter()
+    return waiter
+
+
+def is_running(consumer: Any) -> bool:
+    """Its own tasks live; where one of them crashed nothing would ever come again."""
+    return not (consumer._fetcher._fetch_task.done() or consumer._coordinator._coordination_task.done())
+
+
+async def ask(admin: Any, request: Any) -> Any:
+    """Any node of the cluster."""
+    return await admin._send_request(request)
+
+
+def leave_when_stopped(consumer: Any) -> None:
+    """A static member that stops leaves its group as others do, instead of holding its partitions for a session."""
+    if consumer._coordinator is not None:
+        consumer._coordinator._group_instance_id = None
+
+
+async def abandon_consumer(consumer: Any) -> None:
+    """End its tasks and close its sockets, without a word to anybody: it did not stop in time."""
+    consumer._closed = True
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    tasks = []
+    if coordinator is not None:
+        coordinator._closing.done() or coordinator._closing.set_result(None)
+        tasks += [coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task]
+    if fetcher is not None:
+        fetcher._closed = True
+        tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
+    await _ended(task for task in tasks if task is not None)
+    await _closed(consumer._client)
+
+
+async def abandon_producer(producer: Any) -> None:
+    """The same for a producer: what it has not sent is lost."""
+    producer._closed = True
+    if (task := producer._sender.sender_task) is not None:
+        await _ended([task])
+    await _closed(producer.client)
+
+
+def known_partitions(producer: Any, topic: str) -> set[int] | None:
+    """None where the cluster has said that there is no such topic, or nothing yet."""
+    partitions: set[int] | None = producer.client.cluster.partitions_for_topic(topic)
+    return partitions
+
+
+async def _ended(tasks: Any) -> None:
+    tasks = [task for task in tasks if not task.done()]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
+
+
+async def _closed(client: Any) -> None:
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(1.0):
+            await client.close()
