@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from contracts.ports.partitions import Span
 
@@ -17,6 +18,15 @@ def checked(span: Span) -> Span:
     if not 0 <= first < past <= POSITIONS_END:
         raise ValueError(f"span {span}: use (first, past) with 0 <= first < past <= 2**127")
     return span
+
+
+def apart(spans: Iterable[Span]) -> list[Span]:
+    """The same, in order; raises `ValueError` for one that is no span, and for two that meet."""
+    ordered = sorted(map(checked, spans))
+    for one, next_ in pairwise(ordered):
+        if next_[0] < one[1]:
+            raise ValueError(f"spans {one} and {next_} have positions in common")
+    return ordered
 
 
 def merged(spans: Iterable[Span], *, floor: int | None = None) -> list[Span]:

@@ -102,11 +102,20 @@ class Partitions(Protocol):
         ...
 
     def transaction(
-        self, hold: Hold, span: Span, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+        self,
+        hold: Hold,
+        span: Span,
+        *,
+        name: str,
+        ids: Sequence[str] = (),
+        dedupe_s: float = 0.0,
+        besides: Sequence[Span] = (),
     ) -> AbstractAsyncContextManager[Tx]:
         """A transaction of the ledger's database for the effects of the messages in `span`: when its block ends it
         marks the span as finished (and the ids as seen, for `dedupe_s`) and commits, or raises `LeaseLost` and rolls
-        back: the epoch has moved on, or the span was finished before. A memory ledger's has no SQL."""
+        back: the epoch has moved on, or a part of the span was finished before (messages that have such a part between
+        them name the spans around it: `besides`). Whether a commit took place of which nothing was heard, `known` tells
+        once the partition was taken again. A memory ledger's has no SQL."""
         ...
 
     async def finish(self, hold: Hold, span: Span) -> None:

@@ -66,7 +66,7 @@ create index seen_until on millrace.seen (until);
 
 -- Messages that wait, so that their partition can move on. `head` is set for the first of each lane and for those
 -- without one: only they can be due, so a long lane costs no more than a short one. Who takes a row out makes its
--- follower the head, under a lock of the lane (`parking.sql`).
+-- follower the head, under a lock of the lane (`unpark`).
 create table millrace.parked (
     number bigint generated always as identity primary key,
     partition_id bigint not null,
@@ -109,3 +109,108 @@ drop index millrace.dead_letters_buried;
 -- Pages of them for people, newest first, of all or of one route; and the oldest for the pruner.
 create index dead_letters_buried on millrace.dead_letters (buried_at, id);
 create index dead_letters_of_address on millrace.dead_letters (address, buried_at, id);
+
+-- The fences. They are functions, since they run on the connections of handlers, where a plan that was made while a table
+-- was almost empty would read the whole of it when it no longer is: in here an index is used whatever the statistics
+-- say. And each statement in them sees what was committed before it began, so what one of them waited for, too.
+
+-- Marks spans as finished and ids as seen (for `_dedupe_s`), for a transaction of the hold: its last statement before
+-- the commit. False: the epoch has moved on, a part of the spans was finished before, or an id was seen within its time;
+-- the transaction must then be rolled back. The ids are sorted, so that two calls can't wait for each other.
+create function millrace.finish(
+    _group text, _address text, _index integer, _epoch bigint,
+    _firsts numeric[], _pasts numeric[], _ids text[], _dedupe_s double precision
+) returns boolean language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+    _id bigint;
+    _position numeric;
+    _done bigint;
+begin
+    select p.id, p.position into _id, _position
+    from millrace.partitions p
+    where p.group_name = _group and p.address = _address and p.index = _index and p.epoch = _epoch
+    for key share;
+    if not found then
+        return false;
+    end if;
+    insert into millrace.finished (partition_id, first, past)
+    select _id, s.first, s.past
+    from unnest(_firsts, _pasts) as s(first, past)
+    where (_position is null or _position <= s.first)
+        -- Of those that end above it, only the first can begin below its end.
+        and coalesce(
+            (
+                select f.first
+                from millrace.finished f
+                where f.partition_id = _id and f.past > s.first
+                order by f.past
+                limit 1
+            ) >= s.past,
+            true
+        )
+    on conflict do nothing;
+    get diagnostics _done = row_count;
+    if _done < cardinality(_firsts) then
+        return false;
+    end if;
+    if cardinality(_ids) > 0 then
+        -- Whoever has the same id at the same time waits for this one's end.
+        insert into millrace.seen as s (group_name, address, id, until)
+        select _group, _address, i.id, clock_timestamp() + make_interval(secs => _dedupe_s)
+        from unnest(_ids) as i(id)
+        on conflict (group_name, address, id) do update set until = excluded.until
+        where s.until <= clock_timestamp();
+        get diagnostics _done = row_count;
+        return _done = cardinality(_ids);
+    end if;
+    return true;
+end
+$$;
+
+-- Takes a parked message out, for a transaction of the hold: its last statement before the commit. Its follower in the
+-- lane becomes the head. False: it was not there; null: the epoch has moved on.
+--
+-- Whoever changes the order of a lane has the lane's lock until their commit: otherwise one who parks behind the last
+-- message, while another takes that out, would leave a lane without a head.
+create function millrace.unpark(
+    _group text, _address text, _index integer, _epoch bigint, _number bigint, _lane text
+) returns boolean language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+    _id bigint;
+begin
+    select p.id into _id
+    from millrace.partitions p
+    where p.group_name = _group and p.address = _address and p.index = _index and p.epoch = _epoch
+    for key share;
+    if not found then
+        return null;
+    end if;
+    if _lane is not null then
+        perform millrace.lock_lane(_id, _lane);
+    end if;
+    delete from millrace.parked k where k.number = _number and k.partition_id = _id;
+    if not found then
+        return false;
+    end if;
+    if _lane is not null then
+        update millrace.parked k
+        set head = true
+        where not k.head and k.number = (
+            select f.number
+            from millrace.parked f
+            where f.partition_id = _id and f.lane = _lane and f.number > _number
+            order by f.number
+            limit 1
+        );
+    end if;
+    return true;
+end
+$$;
+
+-- Two lanes that share a lock (one in 2^64) only wait for each other.
+create function millrace.lock_lane(_partition_id bigint, _lane text) returns void language sql
+as $$ select pg_advisory_xact_lock(hashtextextended(_lane, _partition_id)) $$;

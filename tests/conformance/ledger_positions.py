@@ -99,6 +99,23 @@ async def nothing_is_finished_twice(world: World) -> None:
     assert (await take(world)).finished == ((21, 22),)
 
 
+async def messages_around_what_was_finished_are_finished_together(world: World) -> None:
+    partitions = world.ledger.partitions
+    hold = (await take(world)).hold
+    await partitions.finish(hold, (4, 6))
+    with pytest.raises(LeaseLost):
+        async with partitions.transaction(hold, (0, 9), name="x"):
+            pass
+    with pytest.raises(LeaseLost):
+        async with partitions.transaction(hold, (0, 4), name="x", besides=[(7, 9), (5, 7)]):
+            pass
+    assert (await take(world)).finished == ((4, 6),)
+    hold = (await take(world)).hold
+    async with partitions.transaction(hold, (6, 9), name="x", besides=[(0, 3), (3, 4), (10, 11)]):
+        pass
+    assert (await take(world)).finished == ((0, 9), (10, 11))
+
+
 async def spans_are_checked(world: World) -> None:
     hold = (await take(world)).hold
     for span in [(5, 5), (6, 5), (-1, 3), (0, 2**127 + 1)]:
@@ -106,6 +123,8 @@ async def spans_are_checked(world: World) -> None:
             await world.ledger.partitions.finish(hold, span)
         with pytest.raises(ValueError, match="span"):
             world.ledger.partitions.transaction(hold, span, name="x")
+    with pytest.raises(ValueError, match="in common"):
+        world.ledger.partitions.transaction(hold, (0, 5), name="x", besides=[(4, 6)])
 
 
 async def names_that_cannot_be_kept_are_refused(world: World) -> None:
@@ -356,6 +375,7 @@ PROMISES = [
     each_taking_raises_the_epoch_and_fences_those_before,
     what_is_finished_is_known_to_the_next,
     nothing_is_finished_twice,
+    messages_around_what_was_finished_are_finished_together,
     spans_are_checked,
     names_that_cannot_be_kept_are_refused,
     a_transaction_that_raises_finishes_nothing,

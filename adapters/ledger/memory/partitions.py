@@ -10,7 +10,7 @@ from adapters.ledger import storable
 from adapters.ledger.memory.books import Books, Row
 from adapters.ledger.memory.tx import MemoryTx
 from adapters.ledger.refusals import finished_before, lost, other_incarnation, still_held
-from adapters.ledger.spans import checked, covers, meets, merged, put
+from adapters.ledger.spans import apart, checked, covers, meets, merged, put
 from contracts.message import Partition
 from contracts.ports.database import Tx
 from contracts.ports.partitions import Hold, Holding, Known, Reported, Span, Taken
@@ -70,9 +70,17 @@ class MemoryPartitions:
         return True
 
     def transaction(
-        self, hold: Hold, span: Span, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+        self,
+        hold: Hold,
+        span: Span,
+        *,
+        name: str,
+        ids: Sequence[str] = (),
+        dedupe_s: float = 0.0,
+        besides: Sequence[Span] = (),
     ) -> AbstractAsyncContextManager[Tx]:
-        return self._transaction(hold, checked(span), ids if dedupe_s > 0 else (), dedupe_s)
+        spans = apart((span, *besides))
+        return self._transaction(hold, spans, ids if dedupe_s > 0 else (), dedupe_s)
 
     async def finish(self, hold: Hold, span: Span) -> None:
         self.settle(hold, [checked(span)])
@@ -142,12 +150,14 @@ class MemoryPartitions:
         return row
 
     @asynccontextmanager
-    async def _transaction(self, hold: Hold, span: Span, ids: Sequence[str], dedupe_s: float) -> AsyncIterator[Tx]:
+    async def _transaction(
+        self, hold: Hold, spans: list[Span], ids: Sequence[str], dedupe_s: float
+    ) -> AsyncIterator[Tx]:
         tx = MemoryTx()
         yield tx
         if any(self._was_seen(hold, id_) for id_ in ids):
             raise lost(hold, "or a message of the same id was handled before")
-        self.settle(hold, [span])
+        self.settle(hold, spans)
         until = self._books.now() + timedelta(seconds=dedupe_s)
         self._books.seen.update({self._seen_as(hold, id_): until for id_ in ids})
         tx.apply()

@@ -115,7 +115,6 @@ async def _park(connection: Any, letters: Sequence[DeadLetter]) -> None:
     await _fetch(connection, SQL["make_partitions"], *columns)
     ids = [row["id"] for row in await _fetch(connection, SQL["partitions"], *columns)]
     messages = [again.to_park(letter) for letter in letters]
-    await parking.lock_lanes(connection, list(zip(ids, messages, strict=True)))
     await parking.put(connection, list(zip(ids, messages, strict=True)))
     await _fetch(connection, SQL["told"], CHANNEL)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from adapters.ledger import storable
 from adapters.ledger.ending import wait_s
 from adapters.ledger.postgres.literals import numbers, texts
+from adapters.ledger.postgres.partitions import finishing
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.refusals import finished_before, lost
@@ -35,20 +36,15 @@ class PostgresParking:
         if not messages:
             return
         spans = merged((message.position, message.position + 1) for message in messages)
-        lanes = [lane for message in messages if (lane := storable.key(message.lane)) is not None]
-        firsts, pasts = numbers([first for first, _ in spans]), numbers([past for _, past in spans])
 
         async def park(connection: Any) -> None:
             async with connection.transaction():
-                row = await connection.fetchrow(SQL["lock_lanes"], *_held(hold), lanes, timeout=STATEMENT_TIMEOUT_S)
+                row = await connection.fetchrow(SQL["hold"], *_held(hold), timeout=STATEMENT_TIMEOUT_S)
                 if row is None:
                     raise lost(hold)
-                marked = await connection.fetch(
-                    SQL["finish_many"], row["id"], firsts, pasts, timeout=STATEMENT_TIMEOUT_S
-                )
-                if len(marked) < len(spans):
-                    raise finished_before(hold, spans)
                 await put(connection, [(row["id"], message) for message in messages])
+                if await connection.fetchrow(*finishing(hold, spans), timeout=STATEMENT_TIMEOUT_S) is None:
+                    raise finished_before(hold, spans)
 
         await self._session.run(park, repeatable=False)
 
@@ -95,39 +91,24 @@ class PostgresParking:
         return int(row["charges"])
 
     def transaction(self, parked: Parked, *, name: str) -> AbstractAsyncContextManager[Tx]:
-        return self._transaction(parked, name)
+        guard = Guard(sql=SQL["remove"], args=_removing(parked))
+        return self._session.db.scoped(name=name, guard=guard).transaction()
 
     async def remove(self, parked: Parked) -> None:
-        async def remove(connection: Any) -> None:
-            async with connection.transaction():
-                if await connection.fetchrow(SQL["lock_lanes"], *_lane_of(parked), timeout=STATEMENT_TIMEOUT_S) is None:
-                    raise lost(parked.hold)
-                await connection.fetch(SQL["remove"], *_held(parked.hold), parked.number, timeout=STATEMENT_TIMEOUT_S)
-
-        await self._session.run(remove)
-
-    @asynccontextmanager
-    async def _transaction(self, parked: Parked, name: str) -> AsyncIterator[Tx]:
-        guard = Guard(sql=SQL["remove"], args=(*_held(parked.hold), parked.number))
-        async with self._session.db.scoped(name=name, guard=guard).transaction() as tx:
-            yield tx
-            if parked.lane is not None and await tx.fetch_one(SQL["lock_lanes"], *_lane_of(parked)) is None:
-                raise lost(parked.hold)
-
-
-async def lock_lanes(connection: Any, messages: Sequence[tuple[int, ToPark]]) -> None:
-    """Lock the lanes of messages by their partitions' ids, until the end of the transaction."""
-    lanes = [storable.key(message.lane) for _, message in messages]
-    await connection.execute(SQL["lock_lanes_of"], [id_ for id_, _ in messages], lanes, timeout=STATEMENT_TIMEOUT_S)
+        row = await self._session.row(SQL["remove_if_there"], *_removing(parked))
+        if row["removed"] is None:
+            raise lost(parked.hold)
 
 
 async def put(connection: Any, messages: Sequence[tuple[int, ToPark]]) -> None:
-    """Park messages by their partitions' ids, within a transaction that has locked their lanes."""
+    """Park messages by their partitions' ids, as a part of a transaction."""
+    ids = [id_ for id_, _ in messages]
     parked = [message for _, message in messages]
     lanes = [storable.key(message.lane) for message in parked]
+    await connection.execute(SQL["lock_lanes"], ids, texts(lanes), timeout=STATEMENT_TIMEOUT_S)
     await connection.execute(
         SQL["park"],
-        [id_ for id_, _ in messages],
+        ids,
         numbers([message.position for message in parked]),
         texts(lanes),
         [
@@ -153,9 +134,8 @@ def _held(hold: Hold) -> tuple[Any, ...]:
     return hold.group, hold.partition.address, hold.partition.index, hold.epoch
 
 
-def _lane_of(parked: Parked) -> tuple[Any, ...]:
-    lane = storable.key(parked.lane)
-    return (*_held(parked.hold), [] if lane is None else [lane])
+def _removing(parked: Parked) -> tuple[Any, ...]:
+    return (*_held(parked.hold), parked.number, storable.key(parked.lane))
 
 
 def _columns(holds: Sequence[Hold]) -> tuple[Any, ...]:

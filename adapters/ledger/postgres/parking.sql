@@ -1,57 +1,22 @@
 -- Messages that wait. A hold is named by group, address, index and epoch ($1 to $4), and its row is locked `for key
 -- share` as in `partitions.sql`.
---
--- What changes the order of a lane has the lane's lock (advisory, until its commit) and looks at the lane in a statement
--- of its own after it: a statement sees nothing that was committed after it began, so one that waited would not see
--- what it waited for. Two lanes that share a lock (one in 2^64) only wait for each other.
 
 -- name: lock_lanes
--- $5: the lanes. No row: the epoch has moved on. They are locked in one order, so that two can't wait for each other.
-with held as materialized (
-    select p.id
-    from millrace.partitions p
-    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
-    for key share
-)
-select h.id, array(
-    select pg_advisory_xact_lock(l.lock)::text
-    from (
-        select distinct hashtextextended(u.lane, h.id) as lock from unnest($5::text[]) as u(lane) order by 1
-    ) l
-) as locked
-from held h
-
--- name: lock_lanes_of
--- The same for any partitions ($1) and their lanes ($2), whoever holds them.
-select pg_advisory_xact_lock(l.lock)::text
+-- Of partitions by their ids ($1). They are locked in one order, so that two can't wait for each other.
+select millrace.lock_lane(l.partition_id, l.lane)
 from (
-    select distinct hashtextextended(u.lane, u.partition_id) as lock
-    from unnest($1::bigint[], $2::text[]) as u(partition_id, lane)
+    select distinct u.partition_id, u.lane
+    from unnest($1::bigint[], $2::text::text[]) as u(partition_id, lane)
     where u.lane is not null
-    order by 1
+    order by 1, 2
 ) l
 
--- name: finish_many
--- Marks spans ($2, $3) of the partition $1 as finished. As many rows as there are spans, or something was finished
--- before.
-insert into millrace.finished (partition_id, first, past)
-select $1, s.first, s.past
-from unnest($2::text::numeric[], $3::text::numeric[]) as s(first, past)
-where not exists (
-    select from millrace.partitions p where p.id = $1 and p.position > s.first
-)
-and coalesce(
-    (
-        select f.first
-        from millrace.finished f
-        where f.partition_id = $1 and f.past > s.first
-        order by f.past
-        limit 1
-    ) >= s.past,
-    true
-)
-on conflict do nothing
-returning 1
+-- name: hold
+-- The partition's id; no row: the epoch has moved on.
+select p.id
+from millrace.partitions p
+where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+for key share
 
 -- name: park
 -- By arrays, in order; their lanes are locked. The first of a lane in which nothing waits is its head.
@@ -139,31 +104,10 @@ where k.number = $5 and k.partition_id = h.id
 returning k.charges
 
 -- name: remove
--- The guard of a parked message's transaction ($5: its number), after its lane was locked. No row: it waits no more, or
--- the epoch has moved on.
-with held as materialized (
-    select p.id
-    from millrace.partitions p
-    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
-    for key share
-),
-gone as (
-    delete from millrace.parked k using held h
-    where k.number = $5 and k.partition_id = h.id
-    returning k.partition_id, k.lane, k.number
-),
-follower as (
-    select n.number
-    from gone g
-    cross join lateral (
-        select f.number
-        from millrace.parked f
-        where f.partition_id = g.partition_id and f.lane = g.lane and f.number > g.number
-        order by f.number
-        limit 1
-    ) n
-),
-headed as (
-    update millrace.parked k set head = true from follower f where k.number = f.number and not k.head
-)
-select 1 from gone
+-- The guard of a parked message's transaction: its number is $5, its lane $6. No row: it waits no more, or the epoch has
+-- moved on.
+select 1 where millrace.unpark($1, $2, $3, $4, $5, $6)
+
+-- name: remove_if_there
+-- Null: the epoch has moved on.
+select millrace.unpark($1, $2, $3, $4, $5, $6) as removed

@@ -11,7 +11,7 @@ from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.refusals import finished_before, lost, other_incarnation, still_held
-from adapters.ledger.spans import checked, covers, merged
+from adapters.ledger.spans import apart, checked, covers, merged
 from contracts.errors import Conflict
 from contracts.message import Partition
 from contracts.ports.database import Guard, Tx
@@ -77,16 +77,20 @@ class PostgresPartitions:
         return await self._session.run(leave)
 
     def transaction(
-        self, hold: Hold, span: Span, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+        self,
+        hold: Hold,
+        span: Span,
+        *,
+        name: str,
+        ids: Sequence[str] = (),
+        dedupe_s: float = 0.0,
+        besides: Sequence[Span] = (),
     ) -> AbstractAsyncContextManager[Tx]:
-        guard = Guard(sql=SQL["finish"], args=_finishing(hold, span))
-        if ids and dedupe_s > 0:
-            kept = sorted({storable.key(id_) or "" for id_ in ids})
-            guard = Guard(sql=SQL["finish_once"], args=(*guard.args, kept, dedupe_s))
-        return self._session.db.scoped(name=name, guard=guard).transaction()
+        sql, *args = finishing(hold, (span, *besides), ids=ids, dedupe_s=dedupe_s)
+        return self._session.db.scoped(name=name, guard=Guard(sql=sql, args=tuple(args))).transaction()
 
     async def finish(self, hold: Hold, span: Span) -> None:
-        if await self._session.row(SQL["finish"], *_finishing(hold, span), repeatable=False) is None:
+        if await self._session.row(*finishing(hold, [span]), repeatable=False) is None:
             raise finished_before(hold, [span])
 
     async def known(self, hold: Hold, *, positions: Sequence[int] = (), ids: Sequence[str] = ()) -> Known:
@@ -143,6 +147,16 @@ class PostgresPartitions:
         )
 
 
+def finishing(
+    hold: Hold, spans: Sequence[Span], *, ids: Sequence[str] = (), dedupe_s: float = 0.0
+) -> tuple[str, *tuple[Any, ...]]:
+    """The statement, with its arguments, that marks spans as finished; no row: roll back."""
+    kept = sorted({storable.key(id_) or "" for id_ in ids}) if dedupe_s > 0 else []
+    ordered = apart(spans)
+    firsts, pasts = numbers([first for first, _ in ordered]), numbers([past for _, past in ordered])
+    return SQL["finish"], *_named(hold), hold.epoch, firsts, pasts, texts(kept), dedupe_s
+
+
 async def _take(connection: Any, hold: Hold, worker_id: str, incarnation: str, *, durable: bool) -> Taken | None:
     """None: another incarnation came between."""
     row = await _row(connection, SQL["lock"], *_named(hold))
@@ -189,11 +203,6 @@ async def _row(connection: Any, sql: str, *args: Any) -> Any:
 
 def _named(hold: Hold) -> tuple[str, str, int]:
     return hold.group, hold.partition.address, hold.partition.index
-
-
-def _finishing(hold: Hold, span: Span) -> tuple[Any, ...]:
-    first, past = checked(span)
-    return hold.group, hold.partition.address, hold.partition.index, hold.epoch, str(first), str(past)
 
 
 def _text(position: int | None) -> str | None:
