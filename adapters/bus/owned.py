@@ -19,12 +19,14 @@ def being_cancelled() -> bool:
 class OwnedTasks:
     """Starts tasks, keeps them, and ends them all: none is collected while it runs, none outlives its owner.
 
-    A task that fails is logged at once with its traceback and does not disturb its siblings.
+    A task that fails is logged at once with its traceback and does not disturb its siblings; so is one that ended as
+    what it waited for was cancelled. `fault` is what the last of them failed with: for the owner's `check`.
     """
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.fault = ""
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}: {name}")
@@ -52,5 +54,10 @@ class OwnedTasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _logger.error("%s failed", task.get_name(), exc_info=error)
+        if not task.cancelled():
+            if error := task.exception():
+                self.fault = f"{task.get_name()} failed: {type(error).__name__}: {error}"
+                _logger.error("%s failed", task.get_name(), exc_info=error)
+        elif not task.cancelling():
+            self.fault = f"{task.get_name()} ended: something that it waited for was cancelled"
+            _logger.error("%s", self.fault)

@@ -70,3 +70,21 @@ async def test_a_failure_is_logged_with_its_owner_and_spares_the_others(caplog: 
     await tasks.finished()
     assert notes == ["done"]
     assert "route orders: fetch failed" in caplog.text
+    assert tasks.fault == "route orders: fetch failed: ValueError: broken"
+
+
+async def test_a_task_that_nobody_ended_is_missed(caplog: pytest.LogCaptureFixture) -> None:
+    tasks, waited_for = OwnedTasks("route orders"), asyncio.get_running_loop().create_future()
+
+    async def fetch() -> None:
+        await waited_for
+
+    tasks.start(fetch(), "fetch")
+    waited_for.cancel()
+    await tasks.finished()
+    assert "route orders: fetch ended: something that it waited for was cancelled" in caplog.text
+    assert tasks.fault
+    ended = OwnedTasks("route clicks")
+    ended.start(asyncio.Event().wait(), "fetch")
+    await ended.close()
+    assert (ended.fault, "clicks" in caplog.text) == ("", False), "that one was asked to end"

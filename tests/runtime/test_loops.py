@@ -10,6 +10,8 @@ import pytest
 
 from adapters.clock.manual import ManualClock
 from adapters.log.structured import make_log
+from adapters.metrics.memory import MemoryMetrics
+from contracts import metrics as metric
 from contracts.errors import Unavailable
 from runtime.loops import BACKOFF_MAX_S, CRASH_BUDGET, CRASH_WINDOW_S, Loops
 from runtime.tasks import Tasks
@@ -25,7 +27,9 @@ class World:
         self.text = io.StringIO()
         self.exhausted: list[str] = []
         self.tasks = Tasks()
-        self.loops = Loops(self.tasks, clock, make_log(clock=clock, stream=self.text), self.exhausted.append)
+        self.metrics = MemoryMetrics()
+        log = make_log(clock=clock, stream=self.text)
+        self.loops = Loops(self.tasks, clock, log, self.exhausted.append, metrics=self.metrics)
         self.starts: list[float] = []
         self.error: Exception = RuntimeError("broken")
         self.lasts_s = 0.0
@@ -98,6 +102,34 @@ async def test_a_dependency_that_is_down_is_waited_for_as_long_as_it_takes(world
     await world.loops.stop()
     assert world.exhausted == []
     assert {line["message"] for line in world.lines()} == {"loop waits for a dependency"}
+
+
+async def test_a_loop_whose_wait_was_cancelled_by_nobody_is_started_again(world: World, clock: ManualClock) -> None:
+    """Else it would be gone without a word."""
+    starts = 0
+
+    async def loop() -> None:
+        nonlocal starts
+        starts += 1
+        waited_for = asyncio.get_running_loop().create_future()
+        waited_for.cancel()
+        await waited_for
+
+    world.loops.start("poll", loop)
+    await clock.advance(1.0)
+    await world.loops.stop()
+    assert starts > 1
+    assert world.lines()[0]["message"] == "loop crashed"
+
+
+async def test_what_used_up_the_budget_is_told_and_each_crash_is_counted(world: World, clock: ManualClock) -> None:
+    world.loops.start("poll", world.failing)
+    await clock.advance(CRASH_WINDOW_S)
+    assert world.exhausted == [
+        f"poll: {CRASH_BUDGET} crashes within {CRASH_WINDOW_S:g} s (of poll), the last one RuntimeError: broken"
+    ]
+    assert world.metrics.value(metric.LOOP_CRASHES, loop="poll") == CRASH_BUDGET
+    await world.loops.stop()
 
 
 async def test_a_loop_that_returns_is_over(world: World, clock: ManualClock) -> None:
