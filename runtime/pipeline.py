@@ -71,6 +71,7 @@ class Mounted:
         self._per_work = tuple(per_work.items())
         self.transactional = is_transactional(route, per_work.values())
         """Its effects and its position commit together."""
+        self.emits = "emit" in per_work.values()
 
     def decode(self, body: bytes) -> msgspec.Struct:
         """Raises `Undecodable` with every fault found."""

@@ -7,6 +7,7 @@ reverse. What an unbuilt adapter would need is said at start, with every other f
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
@@ -25,8 +26,6 @@ TO_COME: Mapping[tuple[str, str], str] = {
     ("fs", "s3"): "with the infrastructure adapters",
     ("fs", "minio"): "with the infrastructure adapters",
     ("cache", "redis"): "with the infrastructure adapters",
-    ("mq", "kafka"): "with delivery on Kafka and Redis Streams",
-    ("mq", "redis-stream"): "with delivery on Kafka and Redis Streams",
     ("secrets", "vault"): "with the infrastructure adapters",
 }
 """What can be chosen and is not built yet, and when it comes."""
@@ -140,6 +139,31 @@ class Adapters:
 
     @cached_property
     def bus(self) -> Bus:
+        chosen = self.settings
+        if chosen.mq == "kafka":
+            from adapters.bus.kafka.bus import KafkaBus
+
+            return KafkaBus(
+                ",".join(chosen.mq_kafka_bootstrap_servers),
+                clock=self.clock,
+                ledger_id=self.ledger.identity,
+                member=chosen.mq_member,
+                session_timeout_s=chosen.mq_session_s,
+                rebalance_timeout_s=max(60.0, 2 * chosen.mq_revoke_wait_s),
+                revoke_wait_s=chosen.mq_revoke_wait_s,
+            )
+        if chosen.mq == "redis-stream":
+            from adapters.bus.redis_stream.bus import RedisStreamBus
+
+            assert chosen.mq_redis_stream_url is not None  # the settings were checked together
+            return RedisStreamBus(
+                chosen.mq_redis_stream_url.reveal(),
+                clock=self.clock,
+                ledger_id=self.ledger.identity,
+                member_id=chosen.mq_member or socket.gethostname(),
+                lease_s=chosen.mq_session_s,
+                revoke_wait_s=chosen.mq_revoke_wait_s,
+            )
         from adapters.bus.memory.bus import MemoryBus
 
         return MemoryBus(self.clock)

@@ -29,6 +29,7 @@ from runtime.jobs.lease import Lease
 from runtime.jobs.scope import JobScope
 from runtime.jobs.settler import Settler
 from runtime.loops import Loops
+from runtime.outbox import FULL, OutboxRelay
 from runtime.pipeline import Mounted
 from runtime.policy.drain import Phase
 from runtime.settings import Settings
@@ -37,6 +38,9 @@ from runtime.streams.routes import Streams
 from runtime.supervisor import DrainReport, Step, Supervisor
 from runtime.tasks import Tasks
 from runtime.wiring import PROVIDED, Adapters
+
+OUTBOX_FLUSH_S = 5.0
+"""What is left in the outbox after that is sent by other workers, or by the next one that starts."""
 
 
 class Worker:
@@ -69,6 +73,15 @@ class Worker:
             self.mounted.setdefault(one.route.address, one)
         self._wire_jobs(only)
         self._wire_streams()
+        self.outbox = OutboxRelay(
+            adapters.ledger,
+            adapters.bus,
+            most=settings.outbox_max,
+            clock=self.clock,
+            log=self.log,
+            metrics=self.metrics,
+        )
+        self.outbox.subscribe(self._outbox_is_full)
         self.http: Any = None
         self.before_closing: list[Step] = []
         """Run after the modules' shutdown hooks, when nothing is in flight any more and everything is still open."""
@@ -135,6 +148,11 @@ class Worker:
                 )
                 self.streams.add(consumer)
                 self.adapters.bus.mount(consumer, schema=descriptor.schema_of(one.route.contract))
+
+    def _outbox_is_full(self, full: bool) -> None:
+        for consumer in self.streams.consumers:
+            if consumer.mounted.emits:
+                consumer.pause(FULL) if full else consumer.resume(FULL)
 
     # Life.
 
@@ -204,6 +222,9 @@ class Worker:
                 keep_letters=timedelta(days=self.settings.dead_letters_keep_days),
             ),
         )
+        start("outbox", self.outbox.run)
+        start("outbox wakes", self.outbox.listen)
+        start("outbox count", self.outbox.count)
         start("streams", self.streams.run)
         start("parking", self.streams.look)
         start("uptime", self._uptime)
@@ -224,6 +245,7 @@ class Worker:
             hooks=[*hooks, *self.before_closing],
             close=[
                 ("commit", self.streams.commit),
+                ("outbox", partial(self.outbox.flush, timeout_s=OUTBOX_FLUSH_S)),
                 ("loops", self.loops.stop),
                 ("lease", self.lease.leave),
                 ("adapters", self.adapters.close),
