@@ -140,12 +140,11 @@ async def what_is_released_at_a_drain_is_the_next_owners_at_once(backing: Backin
         await bus.stop_intake()
         finished, released = set(), set()
         for partition, assignment in draining.held.items():
-            first, *rest = [delivery for delivery in draining.deliveries if delivery.partition == partition] or [None]
-            if first is not None:
-                finished.add(number_of(first))
-                released |= {number_of(delivery) for delivery in rest}
-                await assignment.commit(first.position + 1)
-                await assignment.release([delivery.position for delivery in rest])
+            if mine := [delivery for delivery in draining.deliveries if delivery.partition == partition]:
+                finished.add(number_of(mine[0]))
+                released |= {number_of(delivery) for delivery in mine[1:]}
+                await assignment.commit(mine[0].position + 1)
+                await assignment.release([delivery.position for delivery in mine[1:]])
         assert released
         await bus.close()
         await scene.at_once(lambda: released <= set(heir.numbers))
