@@ -3,16 +3,14 @@
 create table millrace.outbox (
     shard smallint not null,
     number bigserial not null,
+    -- What is too long for an index, or can't be kept as text, stands as its digest.
     id text collate "C" not null unique,
-    address text collate "C" not null,
-    key text collate "C",
-    headers text not null,
-    body bytea not null,
-    correlation_id text not null,
-    priority integer not null,
-    published_at timestamptz,
-    not_before timestamptz,
+    -- For people.
+    address text not null,
+    key text,
     added_at timestamptz not null default clock_timestamp(),
+    -- MessagePack, since anything can stand in a message's id, key and headers.
+    envelope bytea not null,
     primary key (shard, number)
 ) with (
     -- Every row dies young: vacuum whenever it looks, and as fast as it can. What is inserted won't stay long enough to
@@ -28,9 +26,9 @@ create table millrace.outbox (
     toast.autovacuum_vacuum_cost_delay = 0
 );
 
--- A body of some kilobytes: lz4 costs a fraction of pglz, where the server has it.
+-- An envelope of some kilobytes: lz4 costs a fraction of pglz, where the server has it.
 do $$
 begin
-    alter table millrace.outbox alter column body set compression lz4;
+    alter table millrace.outbox alter column envelope set compression lz4;
 exception when feature_not_supported then null;
 end $$;

@@ -7,6 +7,7 @@ from tests.conformance import (
     ledger_desk,
     ledger_leasing,
     ledger_letters,
+    ledger_outbox,
     ledger_parking,
     ledger_positions,
     ledger_recording,
@@ -23,6 +24,7 @@ PROMISES: list[Promise] = [
     *ledger_positions.PROMISES,
     *ledger_parking.PROMISES,
     *ledger_letters.PROMISES,
+    *ledger_outbox.PROMISES,
 ]
 
 

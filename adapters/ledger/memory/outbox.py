@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 
 from adapters.ledger.memory.books import Books
-from adapters.ledger.outgoing import READ_BYTES, SHARDS, kept, shard_of
+from adapters.ledger.outgoing import READ_BYTES, SHARDS, packed, shard_of
 from contracts.errors import LeaseLost
 from contracts.job import Claim
 from contracts.message import Envelope
@@ -28,14 +28,16 @@ class MemoryOutbox:
     async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
         if not envelopes:
             return
-        keeping = [kept(envelope) for envelope in envelopes]
+        envelopes = tuple(envelopes)
+        for envelope in envelopes:
+            packed(envelope)  # what can't be kept elsewhere is refused here too
         if claim is not None and self._books.held(claim) is None:
             raise LeaseLost(f"job {claim.id}: another worker owns it now (this run's fence was {claim.fence})")
         stage = getattr(tx, "stage", None)
         if stage is not None:
-            stage(lambda: self._keep(keeping))
+            stage(lambda: self._keep(envelopes))
         else:
-            self._keep(keeping)
+            self._keep(envelopes)
 
     async def relay(self, send: Send, *, limit: int = 500) -> int:
         sent = 0
@@ -88,4 +90,4 @@ def _bounded(waiting: Iterator[Envelope]) -> Iterator[Envelope]:
         if size_bytes >= READ_BYTES:
             return
         yield envelope
-        size_bytes += len(envelope.body)
+        size_bytes += len(packed(envelope))

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import msgspec
 
-from adapters.ledger.outgoing import READ_BYTES, SHARDS, kept, shard_of
+from adapters.ledger import storable
+from adapters.ledger.outgoing import READ_BYTES, SHARDS, packed, shard_of
 from adapters.ledger.postgres.lines import Line
 from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.session import Session
@@ -18,7 +19,7 @@ from adapters.ledger.postgres.wakes import Wakes
 from contracts.errors import LeaseLost, Transient, Unavailable
 from contracts.job import Claim
 from contracts.message import Envelope
-from contracts.ports.database import Row, Tx
+from contracts.ports.database import Tx
 from contracts.ports.outbox import Send
 
 SQL = named("outbox.sql")
@@ -35,7 +36,7 @@ CHEAP_S = 0.005
 DEAR_SHARE = 0.1
 """A look at the whole table that takes longer than `CHEAP_S` is taken for at most this share of the time."""
 
-_headers = msgspec.json.Decoder(dict[str, str])
+_envelope = msgspec.msgpack.Decoder(Envelope)
 
 
 class PostgresOutbox:
@@ -66,7 +67,7 @@ class PostgresOutbox:
     async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
         if not envelopes:
             return
-        args = (*_columns_of([kept(envelope) for envelope in envelopes]), *_fence_of(claim), CHANNEL)
+        args = (*_columns_of(envelopes), *_fence_of(claim), CHANNEL)
         if tx is not None:
             row = await tx.fetch_one(SQL["add"], *args)
         else:
@@ -147,7 +148,7 @@ class Pass:
             rows = await tx.fetch(SQL["read"], shard, first, self._limit, READ_BYTES)
             if not rows:
                 return 0
-            await self._confirmed(line, [_envelope(row) for row in rows])
+            await self._confirmed(line, [_envelope.decode(row["envelope"]) for row in rows])
             await tx.execute(SQL["forget"], shard, numbers(row["number"] for row in rows))
         self._floors[shard] = rows[-1]["number"] + 1
         return len(rows)
@@ -165,37 +166,15 @@ class Pass:
 
 
 def _columns_of(envelopes: Sequence[Envelope]) -> tuple[object, ...]:
+    envelopes_packed = [packed(envelope) for envelope in envelopes]
     return (
         numbers(map(shard_of, envelopes)),
-        texts([envelope.id for envelope in envelopes]),
-        texts([envelope.address for envelope in envelopes]),
-        texts([envelope.key for envelope in envelopes]),
-        texts([_headers_of(envelope) for envelope in envelopes]),
-        [envelope.body for envelope in envelopes],
-        texts([envelope.correlation_id for envelope in envelopes]),
-        numbers([envelope.priority for envelope in envelopes]),
-        [envelope.published_at for envelope in envelopes],
-        [envelope.not_before for envelope in envelopes],
+        texts([storable.key(envelope.id) for envelope in envelopes]),
+        texts([storable.cut(envelope.address, keep=storable.NAME_BYTES) for envelope in envelopes]),
+        texts([None if envelope.key is None else storable.cut(envelope.key) for envelope in envelopes]),
+        envelopes_packed,
     )
-
-
-def _headers_of(envelope: Envelope) -> str | None:
-    return msgspec.json.encode(envelope.headers).decode() if envelope.headers else None
 
 
 def _fence_of(claim: Claim | None) -> tuple[str | None, int | None]:
     return (None, None) if claim is None else (claim.id, claim.fence)
-
-
-def _envelope(row: Row) -> Envelope:
-    return Envelope(
-        id=row["id"],
-        address=row["address"],
-        body=row["body"],
-        key=row["key"],
-        headers=_headers.decode(row["headers"]),
-        correlation_id=row["correlation_id"],
-        published_at=row["published_at"],
-        not_before=row["not_before"],
-        priority=row["priority"],
-    )
