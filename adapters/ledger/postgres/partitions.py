@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
+
+import asyncpg
 
 from adapters.ledger import storable
 from adapters.ledger.postgres.literals import numbers, texts
@@ -12,12 +14,18 @@ from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.refusals import finished_before, lost, other_incarnation, still_held
 from adapters.ledger.spans import apart, checked, covers, merged
-from contracts.errors import Conflict
+from contracts.errors import Conflict, Unavailable
 from contracts.message import Partition
 from contracts.ports.database import Guard, Tx
 from contracts.ports.partitions import Hold, Holding, Known, Reported, Span, Taken
 
 SQL = named("partitions.sql")
+T = TypeVar("T")
+
+LOCK_TIMEOUT_MS = 1000
+LOCK_TRIES = 6
+STALLED_S = 2.0
+"""Between the last statement of a transaction and its commit there is nothing to do for its process."""
 
 
 class PostgresPartitions:
@@ -39,9 +47,10 @@ class PostgresPartitions:
 
         async def settle_in(connection: Any) -> Taken | None:
             async with connection.transaction():
+                await connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}", timeout=STATEMENT_TIMEOUT_S)
                 return await _take(connection, hold, worker_id, incarnation, durable=durable)
 
-        taken = await self._session.run(settle_in)
+        taken = await self._unhindered(settle_in)
         if taken is None:
             raise await self._other_incarnation(named_, incarnation)
         return taken
@@ -137,6 +146,17 @@ class PostgresPartitions:
     async def prune(self, *, batch: int = 1000) -> int:
         row = await self._session.row(SQL["prune"], batch)
         return int(row[0])
+
+    async def _unhindered(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """A process that was stopped on its way to a commit would keep its partition for ever: its session is ended."""
+        for _ in range(LOCK_TRIES - 1):
+            try:
+                return await self._session.run(work)
+            except Unavailable as error:
+                if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                    raise
+                await self._session.rows(SQL["end_stalled"], STALLED_S)
+        return await self._session.run(work)
 
     async def _other_incarnation(self, named_: tuple[str, str, int], incarnation: str) -> Conflict:
         row = await self._session.row(SQL["stored"], *named_)

@@ -24,12 +24,16 @@ from millrace.partitions
 where group_name = $1 and address = $2 and index = $3
 for update
 
--- name: stalled
--- Transactions that keep the lock waiting, though nothing but their commit is missing: their process doesn't go on.
+-- name: end_stalled
+-- A row lock here means that nothing but a commit is missing; one that is idle for $1 seconds has a process that was
+-- stopped, or is out of reach. Its session is ended, which rolls it back; only those of our own role are seen.
 select pg_terminate_backend(a.pid)
-from unnest(pg_blocking_pids($1)) as b(pid)
-join pg_stat_activity a on a.pid = b.pid
-where a.state like 'idle in transaction%' and a.state_change < clock_timestamp() - make_interval(secs => $2)
+from pg_locks l
+join pg_stat_activity a on a.pid = l.pid
+where l.locktype = 'relation' and l.relation = 'millrace.partitions'::regclass and l.mode = 'RowShareLock' and l.granted
+    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+    and a.state like 'idle in transaction%'
+    and a.state_change <= clock_timestamp() - make_interval(secs => $1)
 
 -- name: spans
 select first::text, past::text from millrace.finished where partition_id = $1
