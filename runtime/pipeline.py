@@ -148,16 +148,16 @@ class Work(Protocol):
 async def carry(work: Work) -> outcome.Outcome:
     """Take one message all the way; whatever the handler does, exactly one outcome is settled."""
     with work.about():
-        became = work.admit() or await _through_the_gate(work)
+        became = work.admit()
+        if became is None:
+            gate = work.mounted.gate
+            became = await (_attempt(work) if gate is None or not gate.down else _through_the_gate(work, gate))
         await work.settle(became)
         return became
 
 
-async def _through_the_gate(work: Work) -> outcome.Outcome:
+async def _through_the_gate(work: Work, gate: Gate) -> outcome.Outcome:
     """Nothing is tried while something that the route needs is down, unless it is to find out whether it is back."""
-    gate = work.mounted.gate
-    if gate is None:
-        return await _attempt(work)
     if held := gate.admit(work):
         return held
     became: outcome.Outcome = outcome.Release(reason="it broke")
