@@ -9,7 +9,7 @@ import msgspec
 
 from contracts.job import Claim
 from contracts.message import Envelope
-from contracts.ports import Bus, Clock, Tx
+from contracts.ports import Clock, Tx
 from contracts.ports.outbox import Outbox
 
 SOURCE_ID = "source-id"
@@ -66,28 +66,6 @@ class Stamp:
             self._last = checkpoint
             self._point = "" if checkpoint is None else _digest(checkpoint)
         return self._point
-
-
-class Emitter:
-    """Implements `contracts.ports.Emit` without an outbox: each message is confirmed by the bus before the handler goes
-    on, and is there whatever becomes of the attempt."""
-
-    def __init__(self, bus: Bus, clock: Clock, *, source_id: str, correlation_id: str, by: str = "") -> None:
-        self._bus = bus
-        self._stamp = Stamp(clock, by=by, source_id=source_id, correlation_id=correlation_id)
-
-    async def __call__(
-        self,
-        address: str,
-        message: msgspec.Struct,
-        *,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        tx: Tx | None = None,
-    ) -> str:
-        envelope = self._stamp.envelope(address, message, key=key, headers=headers)
-        await self._bus.publish(envelope)
-        return envelope.id
 
 
 class CollectingEmitter:

@@ -25,6 +25,7 @@ class JobHandle:
         self.latest: Progress | None = None
         self.unsaved = False
         self.checkpointed = claim.checkpoint is not None
+        self.last_checkpoint = claim.checkpoint
         self.cut: Cut | None = None
         self._asked: Cut | None = None
         self._queue = queue
@@ -55,9 +56,11 @@ class JobHandle:
 
     async def checkpoint(self, state: Any, *, tx: Tx | None = None) -> None:
         note_progress()
-        await self._queue.checkpoint(self.claim, msgspec.json.encode(state), tx=tx)
+        encoded = msgspec.json.encode(state)
+        await self._queue.checkpoint(self.claim, encoded, tx=tx)
         note_progress()
         self.checkpointed = True
+        self.last_checkpoint = encoded
         if self._asked and tx is None:
             self.cut = self._asked
             raise asyncio.CancelledError

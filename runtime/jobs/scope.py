@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contracts.job import Job
 from contracts.ports import Db, Emit, Log
-from runtime.emit import Emitter
+from runtime.emit import JobEmitter
 from runtime.jobs.handle import JobHandle
 from runtime.jobs.plain import PlainJob
 from runtime.pipeline import Mounted
@@ -18,6 +18,7 @@ class JobScope:
         self._adapters = adapters
         self._mounted = mounted
         self._handle = handle
+        self._emit: JobEmitter | None = None
 
     async def __aenter__(self) -> JobScope:
         return self
@@ -42,6 +43,12 @@ class JobScope:
 
     @property
     def emit(self) -> Emit:
-        claim = self._handle.claim
-        adapters = self._adapters
-        return Emitter(adapters.bus, adapters.clock, source_id=claim.id, correlation_id=claim.correlation_id)
+        if self._emit is None:
+            handle = self._handle
+            self._emit = JobEmitter(
+                self._adapters.ledger.outbox,
+                self._adapters.clock,
+                handle.claim,
+                checkpoint=lambda: handle.last_checkpoint,
+            )
+        return self._emit

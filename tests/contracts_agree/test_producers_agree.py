@@ -20,7 +20,7 @@ from contracts.errors import BadInput
 from contracts.message import Delivery, Envelope
 from contracts.module import Route
 from runtime import commands
-from runtime.emit import Emitter
+from runtime.emit import CollectingEmitter
 from tests.conformance.bus_scene import Recorder
 from tests.contracts_agree import schemas
 from tests.contracts_agree.judging import as_we_read
@@ -80,7 +80,9 @@ async def emitted(route: Route, message: msgspec.Struct) -> list[Delivery]:
     await bus.open()
     await bus.start()
     try:
-        await Emitter(bus, clock, source_id="order-7", correlation_id="web:42")(route.address, message, key="k")
+        emit = CollectingEmitter(clock, source_id="order-7", correlation_id="web:42")
+        await emit(route.address, message, key="k")
+        await bus.publish(*emit.collected())
         await clock.advance(0)
         return recorder.deliveries
     finally:

@@ -216,6 +216,10 @@ class Running:
         raise AssertionError(f"{what} did not come true, however far the clock was moved")
 
     async def _all_settled(self) -> bool:
+        # What is emitted goes from the bus over the outbox to the bus: so it is looked at in that order.
+        return await self._quiet() and await self.ledger.outbox.backlog() == 0 and await self._quiet()
+
+    async def _quiet(self) -> bool:
         await self.worker.streams.commit()
         if any(not state.final and count for (_, state), count in (await self.ledger.desk.counts()).items()):
             return False
