@@ -31,7 +31,7 @@ class CooperativeAssignor:
         return ConsumerProtocolMemberMetadata(_VERSION, list(topics), msgspec.json.encode(self._claim()))
 
     def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, ConsumerProtocolMemberAssignment]:
-        partitions = cluster.partitions_for_topic(self._topic) or set()
+        partitions = len(cluster.partitions_for_topic(self._topic) or ())
         given = shared(partitions, {name: _claim_of(name, metadata) for name, metadata in members.items()})
         return {
             name: ConsumerProtocolMemberAssignment(_VERSION, [(self._topic, indices)], b"")

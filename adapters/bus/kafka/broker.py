@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, cast
 
 import msgspec
-from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 from fast_depends import Provider
 from faststream._internal.broker.registrator import Registrator
@@ -19,11 +18,10 @@ from faststream.kafka.response import KafkaPublishCommand
 from faststream.response.publish_type import PublishType
 
 from adapters.bus.identity import text_headers
-from adapters.bus.kafka import seams
 from adapters.bus.kafka.connection import EXTRA, security_of
 from adapters.bus.kafka.limits import KafkaLimits
 from adapters.bus.kafka.mounted import MountedSubscriber
-from adapters.bus.kafka.sending import send_all
+from adapters.bus.kafka.producing import Producing
 from contracts.errors import Unavailable
 from contracts.message import Envelope
 from contracts.ports.clock import Clock
@@ -31,12 +29,13 @@ from contracts.ports.clock import Clock
 _logger = logging.getLogger("millrace.bus")
 
 PRODUCER_BATCH_BYTES = 128 * 1024
+HEADERS_BYTES = 1024 * 1024  # beyond the body; whether the whole is too large is for the cluster to say
 
 
 class NativeKafkaBroker(KafkaBroker):
     """One idempotent producer for everything that is published; every wait has a deadline, with the cluster gone too.
 
-    `prepare` runs between connecting and the first subscriber.
+    `connected` runs as soon as there is a connection, `starting` before the first subscriber.
     """
 
     def __init__(
@@ -47,7 +46,8 @@ class NativeKafkaBroker(KafkaBroker):
         security: Mapping[str, Any],
         limits: KafkaLimits,
         clock: Clock,
-        prepare: Callable[[], Awaitable[None]],
+        connected: Callable[[], Awaitable[None]],
+        starting: Callable[[], Awaitable[None]],
         logger: Any,
         log_level: int,
     ) -> None:
@@ -58,35 +58,26 @@ class NativeKafkaBroker(KafkaBroker):
             acks="all",
             enable_idempotence=True,
             max_batch_size=PRODUCER_BATCH_BYTES,
-            max_request_size=limits.message_bytes,
+            max_request_size=limits.message_bytes + HEADERS_BYTES,
             provider=Provider(),
             context=ContextRepo(),
             logger=logger,
             log_level=log_level,
             **{name: security[name] for name in EXTRA if name in security},
         )
+        self._servers = servers
         self._limits = limits
         self._clock = clock
-        self._prepare = prepare
-        self._sending: Any = None
-
-    @property
-    def mounted(self) -> Sequence[MountedSubscriber]:
-        return [each for each in self.subscribers if isinstance(each, MountedSubscriber)]
+        self._connected = connected
+        self._starting = starting
+        self._producing = Producing(self._connection_kwargs, limits, clock, use=self._use)
 
     @property
     def admin(self) -> Any:
         """Raises `Unavailable` while it is not open."""
-        if self._sending is None:
+        if not self._producing.is_open:
             raise Unavailable("kafka", "the bus is not open; call `open()` (or the broker's `connect()`) first")
         return self.config.broker_config.admin_client
-
-    @property
-    def sending(self) -> Any:
-        """aiokafka's producer; raises `Unavailable` while it is not open."""
-        if self._sending is None:
-            raise Unavailable("kafka", "the bus is not open; call `open()` (or the broker's `connect()`) first")
-        return self._sending
 
     def register(self, subscriber: MountedSubscriber) -> None:
         """Make a mounted route one of the native subscribers."""
@@ -94,11 +85,11 @@ class NativeKafkaBroker(KafkaBroker):
         Registrator.subscriber(self, subscriber)
 
     async def start(self) -> None:
-        """Connect, prepare, begin to consume. Idempotent."""
+        """Idempotent."""
         if self.running:
             return
         await self.connect()
-        await self._prepare()
+        await self._starting()
         await super().start()
 
     async def stop(
@@ -114,11 +105,20 @@ class NativeKafkaBroker(KafkaBroker):
         finally:
             await self._disconnect()
 
+    async def abandon(self) -> None:
+        """End everything without a word to anybody, as a process does that dies."""
+        for subscriber in self.subscribers:
+            if isinstance(subscriber, MountedSubscriber):
+                await subscriber.abandon()
+        self._connection = None
+        self.running = False
+        await self._producing.abandon()
+        await self.config.broker_config.admin.disconnect()
+
     async def publish_all(self, envelopes: Sequence[Envelope]) -> None:
         """Past the codec; through the publish middlewares, one by one, if there are any."""
-        producer = self.sending
         if not self.middlewares:
-            await send_all(producer, envelopes, self._clock, wait_s=self._limits.publish_wait_s)
+            await self._producing.send(envelopes)
             return
         for envelope in envelopes:
             command = KafkaPublishCommand(
@@ -132,45 +132,41 @@ class NativeKafkaBroker(KafkaBroker):
             await self._basic_publish(command, producer=cast("Any", _EnvelopeProducer(self, envelope)))
 
     async def send(self, envelope: Envelope) -> None:
-        await send_all(self.sending, [envelope], self._clock, wait_s=self._limits.publish_wait_s)
+        """One that has been through the middlewares."""
+        await self._producing.send([envelope])
 
     async def _connect(self) -> Any:
         config = self.config.broker_config
-        producer = AIOKafkaProducer(**self._connection_kwargs)
         try:
+            await self._producing.start()
             async with self._clock.timeout(self._limits.open_wait_s):
-                await config.producer.connect(
-                    producer,
-                    serializer=config.fd_config._serializer,
-                    codec=config.broker_codec or DefaultCodec(),
-                )
                 await config.admin.connect(**self._connection_kwargs)
+            await self._connected()
         except BaseException as error:
-            await seams.abandon_producer(producer)
-            await config.admin.disconnect()
+            await self._disconnect()
             if isinstance(error, KafkaError | TimeoutError | OSError):
                 why = str(error) or f"no answer within {self._limits.open_wait_s:g} s"
-                raise Unavailable(
-                    "kafka", f"{', '.join(self._connection_kwargs['bootstrap_servers'])}: {why}"
-                ) from error
+                raise Unavailable("kafka", f"{', '.join(self._servers)}: {why}") from error
             raise
-        self._sending = producer
         return config.builder
+
+    async def _use(self, producer: Any) -> None:
+        """What the application publishes with FastStream's own means goes the same way."""
+        config = self.config.broker_config
+        await config.producer.connect(
+            producer,
+            serializer=config.fd_config._serializer,
+            codec=config.broker_codec or DefaultCodec(),
+        )
 
     async def _disconnect(self) -> None:
         self._connection = None
-        producer, self._sending = self._sending, None
-        if producer is None:
-            return
-        config = self.config.broker_config
+        await self._producing.stop()
         try:
             async with self._clock.timeout(self._limits.close_wait_s):
-                await config.producer.disconnect()
-                await config.admin.disconnect()
+                await self.config.broker_config.admin.disconnect()
         except (KafkaError, TimeoutError, OSError) as error:
-            _logger.warning("the producer did not end in order: %s", error or "no answer")
-        finally:
-            await seams.abandon_producer(producer)
+            _logger.warning("the admin client did not end in order: %s", error or "no answer")
 
 
 class _EnvelopeProducer:

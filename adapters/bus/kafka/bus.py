@@ -71,6 +71,7 @@ class KafkaBus:
         self._revoke_wait_s = revoke_wait_s
         self._schemas: dict[str, Mapping[str, Any]] = {}
         self._mounted: list[MountedSubscriber] = []
+        self._declared: dict[str, topics.Declared] = {}
         self._options = {
             **client_options(self._servers, client_id, security or {}),
             **_consuming(self._limits, session_timeout_s, rebalance_timeout_s),
@@ -81,7 +82,8 @@ class KafkaBus:
             security=security or {},
             limits=self._limits,
             clock=clock,
-            prepare=self._prepare,
+            connected=self._make_topics,
+            starting=self._look_at_groups,
             logger=logging.getLogger("millrace.bus"),
             log_level=logging.DEBUG,
         )
@@ -109,6 +111,7 @@ class KafkaBus:
                 f"address {route.address}",
                 [f"group {group!r} is mounted twice: name another group, or consume it in one place"],
             )
+        self._declare(declared_by(route))
         calls: CallsCollection[Any] = CallsCollection()
         config = self._broker.config
         subscriber = MountedSubscriber(
@@ -137,6 +140,7 @@ class KafkaBus:
         self._mounted.append(subscriber)
 
     async def open(self) -> None:
+        """Also makes the topics that are not there. Raises `Faults` for those that this worker may not make."""
         await self._broker.connect()
 
     async def check(self) -> None:
@@ -148,7 +152,7 @@ class KafkaBus:
             raise Unavailable("kafka", f"consumers fail: {'; '.join(faults)}")
 
     async def start(self) -> None:
-        """Make the topics that are not there. Raises `Faults` for what this worker must not, or may not, consume."""
+        """Raises `Faults` when a group is kept with another ledger."""
         await self._broker.start()
 
     async def publish(self, *envelopes: Envelope) -> None:
@@ -163,19 +167,41 @@ class KafkaBus:
         """Revoke every partition, awaiting its consumer with a deadline, leave the groups, and disconnect."""
         await self._broker.stop()
 
-    async def _prepare(self) -> None:
-        self._ledger = await self._ledger_id() if self._ledger_id else ""
-        await patiently(self._look_at_groups, self._clock, wait_s=self._limits.open_wait_s, what=self.address)
-        await patiently(self._make_topics, self._clock, wait_s=self._limits.open_wait_s, what=self.address)
+    async def abandon(self) -> None:
+        """Close every socket and end every task without a word to anybody: what was not committed comes again
+        elsewhere when the session has run out."""
+        await self._broker.abandon()
 
-    async def _look_at_groups(self) -> None:
-        for subscriber in self._mounted:
-            committed = await places.committed_by(self._broker.admin, subscriber.group)
-            places.refuse_another_ledger(committed, group=subscriber.group, ledger=self._ledger)
+    def _declare(self, wanted: topics.Declared) -> None:
+        known = self._declared.get(wanted.name, wanted)
+        if wanted.partitions < 1:
+            raise Faults(f"address {wanted.name}", [f"{wanted.partitions} partitions: at least 1 is needed"])
+        if known.partitions != wanted.partitions:
+            raise Faults(
+                f"address {wanted.name}",
+                [
+                    f"declared with {wanted.partitions} partitions, and with {known.partitions} before: "
+                    "declare one number"
+                ],
+            )
+        # Of two routes the one that wants to look back further has its way.
+        self._declared[wanted.name] = max(known, wanted, key=lambda one: one.retention_s)
 
     async def _make_topics(self) -> None:
-        declared = [declared_by(subscriber.consumer.route) for subscriber in self._mounted]
-        await topics.make(self._broker.admin, declared, self._clock)
+        async def make() -> None:
+            await topics.make(self._broker.admin, self._declared.values(), self._clock)
+
+        await patiently(make, self._clock, wait_s=self._limits.open_wait_s, what=self.address)
+
+    async def _look_at_groups(self) -> None:
+        self._ledger = await self._ledger_id() if self._ledger_id else ""
+
+        async def look() -> None:
+            for subscriber in self._mounted:
+                committed = await places.committed_by(self._broker.admin, subscriber.group)
+                places.refuse_another_ledger(committed, group=subscriber.group, ledger=self._ledger)
+
+        await patiently(look, self._clock, wait_s=self._limits.open_wait_s, what=self.address)
 
     def _member_of(self, consumer: Consumer, group: str) -> Member:
         topic = consumer.route.address

@@ -18,8 +18,8 @@ class KafkaLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Of one answer of a broker."""
     fetch_wait_s: float = 0.5
     """How long a broker may hold a fetch for which there is nothing."""
-    message_bytes: int = 1_048_000
-    """The largest message that is published; the cluster's `max.message.bytes` must allow it."""
+    message_bytes: int = 1_047_000
+    """A larger body is not even sent. Kafka's own `max.message.bytes` is 1,048,588 unless set, headers included."""
     open_wait_s: float = 15.0
     """For the first connection, and for topics to be made."""
     commit_wait_s: float = 10.0

@@ -100,6 +100,26 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         await self.committer.close()
         await self._tasks.close()
 
+    async def watch_ends(self, *, every_s: float) -> None:
+        """A fetch brings the end along, but what is paused is not fetched, and its lag is to be seen to grow."""
+        while True:
+            await self._clock.sleep(every_s)
+            client, leases = self._client, [lease for lease in self.leases.values() if lease.opened]
+            if client is not None and leases:
+                try:
+                    ends = await client.end_offsets([lease.tp for lease in leases])
+                except KafkaError as error:
+                    _logger.info("%s, group %s: its lag is not known: %s", self.topic, self.group, error)
+                    continue
+                for lease in leases:
+                    lease.end = max(lease.end, ends[lease.tp])
+
+    async def abandon(self) -> None:
+        """End all tasks; nobody is told."""
+        self._leaving = True
+        await self._tasks.close()
+        await self.committer.close()
+
     # What aiokafka calls.
 
     def claim(self) -> Claim:

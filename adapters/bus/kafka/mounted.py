@@ -38,6 +38,7 @@ MIDDLEWARE_ATTEMPTS = 5
 MIDDLEWARE_FIRST_PAUSE_S = 0.1
 FIRST_PAUSE_S = 0.5
 LAST_PAUSE_S = 15.0
+ENDS_S = 5.0
 
 
 class MountedSpecification(KafkaSubscriberSpecification):
@@ -115,6 +116,7 @@ class MountedSubscriber(SubscriberUsecase[Any]):
         self._fetching = Fetching(member, self._limits, self._clock)
         self._post_start()
         self._loop.start(self._run(member, self._fetching, client), "fetch")
+        self._loop.start(member.watch_ends(every_s=ENDS_S), "watch ends")
 
     def drain(self) -> None:
         """No more `fetched`, from this moment on."""
@@ -136,6 +138,17 @@ class MountedSubscriber(SubscriberUsecase[Any]):
             if client is not None:
                 await self._stopped(client)
             self._fetching = None
+
+    async def abandon(self) -> None:
+        """End everything without a word to anybody; the leases never learn of it."""
+        member, self.member = self.member, None
+        self.running = False
+        client, self._client = self._client, None
+        if client is not None:
+            await seams.abandon_consumer(client)
+        await self._loop.close()
+        if member is not None:
+            await member.abandon()
 
     async def get_one(self, *, timeout: float = 5.0) -> StreamMessage[Any] | None:  # noqa: ASYNC109
         raise RuntimeError(f"the messages of {self.topic} go to its route: declare a subscriber of another group")
