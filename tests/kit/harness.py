@@ -52,7 +52,7 @@ from tests.kit.waiting import until
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 STEPS = 100_000
 """How often a manual clock is moved on at the most while something is waited for."""
 
