@@ -45,14 +45,14 @@ class Caster:
         self.schema = {rule.name: dtype(rule.column) for rule in rules.columns}
         self._preferred: dict[str, int] = {}
 
-    def cast(self, raw: pl.DataFrame, seq: pl.Series) -> Cast:
-        """`raw` has a column of text, or of a Parquet type, for each declared one; `seq` numbers its rows."""
+    def cast(self, raw: pl.DataFrame, seq: pl.Series, *, nul: bool = True) -> Cast:
+        """`raw` has a column of text, or of a Parquet type, for each declared one; `seq` numbers its rows. `nul`:
+        there may be a NUL character somewhere."""
         import polars as pl
 
         nulled = raw.select(_nulled(rule, raw.schema[rule.name]) for rule in self.rules.columns)
-        both = nulled.with_columns(
-            seq.alias(SEQ), *(expression for rule in self.rules.columns for expression in self._look(rule, nulled))
-        )
+        looks = [look for rule in self.rules.columns for look in self._look(rule, nulled, nul=nul)]
+        both = nulled.with_columns(seq.alias(SEQ), *looks)
         both = self._look_again(self._doubted(both))
         both = both.with_columns(self._checked(both))
         where = both.get_column("#bad").arg_true()
@@ -60,13 +60,14 @@ class Caster:
         if not len(where):
             return Cast(both.select(*result, SEQ), [])
         good = both.filter(~pl.col("#bad")).select(*result, SEQ)
-        rescued, rejected = self._judge(raw, seq, where.to_list())
+        flags = both.select(pl.col(f"b:{name}").gather(where).alias(name) for name in self.names)
+        rescued, rejected = self._judge(raw, seq, where.to_list(), flags)
         if rescued:
             again = pl.DataFrame(rescued, schema={**self.schema, SEQ: pl.Int64}, orient="row")
             good = pl.concat([good, again]).sort(SEQ)
         return Cast(good, rejected)
 
-    def _look(self, rule: Rule, nulled: pl.DataFrame) -> list[pl.Expr]:
+    def _look(self, rule: Rule, nulled: pl.DataFrame, *, nul: bool) -> list[pl.Expr]:
         """The typed column `v:name`, and `d:name`: where its cast is in doubt."""
         import polars as pl
 
@@ -79,7 +80,7 @@ class Caster:
         source = pl.col(rule.name)
         value, trusted = look(source)
         typed = value.cast(self.schema[rule.name], strict=False).alias(f"v:{rule.name}")
-        if trusted is None:
+        if trusted is None or (rule.column.type == "text" and not nul):
             return [typed]
         doubt = source.is_not_null() & ~trusted.fill_null(value=False)
         return [typed, doubt.alias(f"d:{rule.name}")]
@@ -124,14 +125,14 @@ class Caster:
         return both
 
     def _checked(self, both: pl.DataFrame) -> list[pl.Expr]:
-        """Defaults filled in, and `#bad`: the rows that must be judged alone."""
+        """Defaults filled in, `b:name`: where a column's value must be judged alone, and `#bad`: where any must."""
         import polars as pl
 
-        bad: list[pl.Expr] = []
+        suspect: dict[str, pl.Expr] = {}
         filled: list[pl.Expr] = []
         for rule in self.rules.columns:
             source, value = pl.col(rule.name), pl.col(f"v:{rule.name}")
-            bad.append(pl.col(f"d:{rule.name}"))
+            bad = [pl.col(f"d:{rule.name}")]
             if rule.default is not None:
                 default = pl.lit(rule.default, dtype=self.schema[rule.name])
                 filled.append(pl.when(source.is_null()).then(default).otherwise(value).alias(f"v:{rule.name}"))
@@ -140,10 +141,12 @@ class Caster:
             bad += [
                 violated.fill_null(value=False) for violated in _violations(rule, value, both, self.schema[rule.name])
             ]
-        return [*filled, pl.any_horizontal(bad).alias("#bad")]
+            suspect[rule.name] = pl.any_horizontal(bad)
+        named = [flag.alias(f"b:{name}") for name, flag in suspect.items()]
+        return [*filled, *named, pl.any_horizontal(*suspect.values()).alias("#bad")]
 
     def _judge(
-        self, raw: pl.DataFrame, seq: pl.Series, where: Sequence[int]
+        self, raw: pl.DataFrame, seq: pl.Series, where: Sequence[int], flags: pl.DataFrame
     ) -> tuple[list[tuple[Any, ...]], list[tuple[int, list[Reason]]]]:
         rescued: list[tuple[Any, ...]] = []
         rejected: list[tuple[int, list[Reason]]] = []
@@ -152,12 +155,11 @@ class Caster:
             .select(_as_text(rule, raw.schema[rule.name]) for rule in self.rules.columns)
             .iter_rows(named=True)
         )
-        for index, row in zip(where, rows, strict=True):
-            values, reasons = self.rules.judge(row)
-            if reasons:
+        for index, row, flagged in zip(where, rows, flags.iter_rows(), strict=True):
+            if reasons := self.rules.faults(row, flagged):
                 rejected.append((index, reasons))
             else:
-                rescued.append((*values, seq[index]))
+                rescued.append((*self.rules.values(row), seq[index]))
         return rescued, rejected
 
 

@@ -212,7 +212,7 @@ class CsvReader:
             start = ends[0][index - 1] + 1 if index else 0
             return chunk[start : ends[0][index]].removesuffix(b"\r")
 
-        self._out.append(Rows(self._named(frame), lines, text))
+        self._out.append(Rows(self._named(frame), lines, text, nul=b"\0" in chunk))
 
     def _named(self, frame: pl.DataFrame) -> pl.DataFrame:
         import polars as pl

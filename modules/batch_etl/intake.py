@@ -125,7 +125,7 @@ class Intake:
         return frame
 
     def _cast_rows(self, reader: Reader, rows: Rows, file: int) -> pl.DataFrame:
-        result = self.caster.cast(rows.frame, rows.lines + (file << FILE_SHIFT))
+        result = self.caster.cast(rows.frame, rows.lines + (file << FILE_SHIFT), nul=rows.nul)
         for index, reasons in result.rejected:
             self.rejects.add(file, rows.lines[index], reasons, lambda index=index: rows.text(index), reader.mask)  # type: ignore[misc]
         return result.frame

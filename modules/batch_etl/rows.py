@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 class Rows:
     """Rows with a column of text, or of a Parquet type, for each declared one; in the order of the file.
 
-    `lines` has the line (from 1) that each starts at, `text(i)` the bytes that row `i` was made from.
+    `lines` has the line (from 1) that each starts at, `text(i)` the bytes that row `i` was made from. `nul`: there may
+    be a NUL character somewhere.
     """
 
-    __slots__ = ("frame", "lines", "text")
+    __slots__ = ("frame", "lines", "nul", "text")
 
-    def __init__(self, frame: pl.DataFrame, lines: pl.Series, text: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, lines: pl.Series, text: Callable[[int], bytes], *, nul: bool = True
+    ) -> None:
         self.frame = frame
         self.lines = lines
         self.text = text
+        self.nul = nul
 
 
 class Bad:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -131,19 +132,21 @@ class Rules:
             partition.within(day)
             partition.required = True
 
-    def judge(self, row: Mapping[str, str | None]) -> tuple[tuple[Any, ...], list[Reason]]:
-        """The values of a row, in order of declaration, and everything that is wrong with it."""
-        values: list[Any] = []
+    def values(self, row: Mapping[str, str | None]) -> tuple[Any, ...]:
+        """The values of a row without faults, in order of declaration."""
+        return tuple(rule.judge(row[rule.name]) for rule in self.columns)
+
+    def faults(self, row: Mapping[str, str | None], suspect: Iterable[bool]) -> list[Reason]:
+        """Everything that is wrong with a row, whose other columns than the suspect ones are known to be right."""
         reasons: list[Reason] = []
-        for rule in self.columns:
+        for rule in compress(self.columns, suspect):
             try:
-                values.append(rule.judge(row[rule.name]))
+                rule.judge(row[rule.name])
             except Wrong as wrong:
-                values.append(None)
                 hidden = rule.column.personal and wrong.code != "missing value"
                 message = f"{MASK} ({wrong.code})" if hidden else wrong.message
                 reasons.append(Reason(rule.name, wrong.code, message))
-        return tuple(values), reasons
+        return reasons
 
 
 def _typed(cast: Cast, column: Column, path: str, faults: list[str]) -> Any:
