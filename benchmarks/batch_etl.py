@@ -10,7 +10,14 @@ from tempfile import TemporaryDirectory
 from benchmarks import orders_csv, rounds
 from benchmarks.server import postgres
 
-OURS, SQL, DLT = "millrace batch_etl", "COPY into staging, all in SQL", "dlt, Arrow"
+OURS, SQL = "millrace batch_etl", "SQL: COPY, CREATE TABLE AS"
+RIVALS = {
+    SQL: ["benchmarks.baselines.copy_sql"],
+    "SQL: COPY, INSERT … ON CONFLICT": ["benchmarks.baselines.copy_sql", "--insert"],
+    "dlt Arrow: as documented": ["benchmarks.baselines.dlt_arrow", "--default"],
+    "dlt Arrow: csv loader files": ["benchmarks.baselines.dlt_arrow"],
+    "dlt Arrow: typed, unique key": ["benchmarks.baselines.dlt_arrow", "--typed"],
+}
 
 
 async def main(rows: int, count: int, *, only_ours: bool) -> None:
@@ -23,15 +30,14 @@ async def main(rows: int, count: int, *, only_ours: bool) -> None:
             fresh = ["-m", "benchmarks.fresh", url]
             contestants = {OURS: [*fresh, "benchmarks.millrace_etl", str(path)]}
             if not only_ours:
-                contestants[SQL] = [*fresh, "benchmarks.baselines.copy_sql", str(path)]
-                contestants[DLT] = [*fresh, "benchmarks.baselines.dlt_arrow", str(path)]
+                contestants |= {name: [*fresh, way[0], str(path), *way[1:]] for name, way in RIVALS.items()}
             first = await asyncio.to_thread(rounds.run, contestants, rounds=count)
             print(f"first load of {rows:,} rows")
             print(rounds.table(first))
             if only_ours:
                 return
-            print(rounds.ratio(first, OURS, SQL, "rows_per_s"))
-            print(rounds.ratio(first, OURS, DLT, "rows_per_s"))
+            for rival in RIVALS:
+                print(rounds.ratio(first, OURS, rival, "rows_per_s"))
             reload = {
                 name: ["-m", "benchmarks.reload", url, module, str(path), str(changed)]
                 for name, module in ((OURS, "benchmarks.millrace_etl"), (SQL, "benchmarks.baselines.copy_sql"))
