@@ -39,6 +39,12 @@ class RunCount(Contract, frozen=True):
     upto: int = 3
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Without asyncio's debug checks, which make ten seconds of one."""
+    return "asyncio"
+
+
 @pytest.fixture(params=["kafka", "redis-stream"])
 def make_bus(request: pytest.FixtureRequest, db: PostgresDb) -> MakeBus:
     """A new bus each time: each is a member of its own, as of another process."""
