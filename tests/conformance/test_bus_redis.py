@@ -1,83 +1,43 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
+from faststream import BaseMiddleware
 from redis.asyncio import Redis
 
 from adapters.bus.redis_stream.bus import RedisStreamBus
 from adapters.bus.redis_stream.member import FetchLimits
 from adapters.clock.system import SystemClock
 from contracts.ports.bus import Bus
+from tests.conformance import bus_flow, bus_messages
 from tests.conformance.bus_suite import PROMISES, Promise, name_of
 from tests.kit import services
+from tests.kit.proxied import proxied
+from tests.kit.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 
+MEMBERS = 24
+"""More than a promise makes."""
 
-class Door:
-    """What a bus connects through: bytes pass both ways while it is open."""
+MESSAGE_BY_MESSAGE = [each for each in PROMISES if each.__module__ in (bus_flow.__name__, bus_messages.__name__)]
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 6379
-        self._path = parts.path
-        self._open = asyncio.Event()
-        self._open.set()
-        self._server: asyncio.Server | None = None
-        self._passing: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> str:
-        self._server = await asyncio.start_server(self._passed, "127.0.0.1", 0)
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}{self._path}"
+class Passing(BaseMiddleware):
+    """Sees every message, changes none."""
 
-    def shut(self) -> None:
-        self._open.clear()
+    async def consume_scope(self, call_next: Any, msg: Any) -> Any:
+        return await call_next(msg)
 
-    def open(self) -> None:
-        self._open.set()
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.open()
-        for passing in self._passing:
-            passing.cancel()
-        if self._passing:
-            await asyncio.wait(self._passing)
-
-    async def _passed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._passing.add(task)
-        try:
-            there = await asyncio.open_connection(self._host, self._port)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump(reader, there[1]))
-                tasks.create_task(self._pump(there[0], writer))
-        except* OSError:
-            pass
-        except* asyncio.CancelledError:
-            pass  # by `stop`
-        finally:
-            self._passing.discard(task)
-
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65_536):
-                await self._open.wait()
-                target.write(data)
-                await target.drain()
-        finally:
-            target.close()
+    async def publish_scope(self, call_next: Any, cmd: Any) -> Any:
+        return await call_next(cmd)
 
 
 class RedisBacking:
-    """Buses on one Redis, each through a door of its own."""
+    """Buses on one Redis, each through a proxy of its own."""
 
     partitions = 4
     extra_partitions = 1
@@ -89,39 +49,44 @@ class RedisBacking:
     patience_s = 15.0
     publish_bound = None
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, middlewares: tuple[type[BaseMiddleware], ...] = ()) -> None:
         self.clock = SystemClock()
-        self.url = url
-        self._doors: dict[Bus, Door] = {}
-        self._next: list[tuple[str, Door]] = []
-        self._client: Redis = Redis.from_url(url)
+        self.client: Redis = Redis.from_url(url)
+        self._url = url
+        self._middlewares = middlewares
+        self._free: list[Proxy] = []
+        self._proxies: dict[Bus, Proxy] = {}
 
-    async def prepare(self, count: int) -> None:
-        for _ in range(count):
-            door = Door(self.url)
-            self._next.append((await door.start(), door))
+    async def open(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self.client)
+        self._free = [await stack.enter_async_context(proxied(self._url)) for _ in range(MEMBERS)]
 
-    def bus(self) -> RedisStreamBus:
-        url, door = self._next.pop()
-        bus = RedisStreamBus(
-            url,
-            clock=self.clock,
-            limits=FetchLimits(max_rows=self.fetch_rows, max_bytes=self.fetch_bytes),
-            lease_s=self.session_s,
-            revoke_wait_s=self.revoke_wait_s,
-        )
-        self._doors[bus] = door
+    def bus(self, **options: Any) -> RedisStreamBus:
+        proxy = self._free.pop()
+        given: dict[str, Any] = {
+            "clock": self.clock,
+            "limits": FetchLimits(max_rows=self.fetch_rows, max_bytes=self.fetch_bytes),
+            "lease_s": self.session_s,
+            "revoke_wait_s": self.revoke_wait_s,
+        }
+        bus = RedisStreamBus(proxy.url, **{**given, **options})
+        for middleware in self._middlewares:
+            bus.broker.add_middleware(middleware)
+        self._proxies[bus] = proxy
         return bus
+
+    def proxy(self, bus: Bus) -> Proxy:
+        return self._proxies[bus]
 
     async def crash(self, bus: Bus) -> None:
         assert isinstance(bus, RedisStreamBus)
         bus.evict()
 
     async def freeze(self, bus: Bus) -> None:
-        self._doors[bus].shut()
+        self._proxies[bus].stall()
 
     async def thaw(self, bus: Bus) -> None:
-        self._doors[bus].open()
+        self._proxies[bus].resume()
 
     async def publish_raw(
         self, address: str, body: bytes, *, key: str | None = None, headers: Mapping[str, str] | None = None
@@ -129,10 +94,10 @@ class RedisBacking:
         fields: dict[Any, Any] = {"data": body, **(headers or {})}
         if key is not None:
             fields["key"] = key
-        await self._client.xadd(address, fields)
+        await self.client.xadd(address, fields)
 
     async def make_anew(self, address: str) -> None:
-        await self._client.delete(address, *(f"{address}:{index}" for index in range(self.partitions)))
+        await self.client.delete(address, *(f"{address}:{index}" for index in range(self.partitions)))
 
     async def let_pass(self, delay_s: float) -> None:
         await self.clock.sleep(delay_s)
@@ -140,23 +105,22 @@ class RedisBacking:
     async def quiet(self) -> None:
         await self.clock.sleep(0.1)
 
-    async def close(self) -> None:
-        for door in (*self._doors.values(), *(door for _, door in self._next)):
-            await door.stop()
-        await self._client.aclose()
-
 
 @asynccontextmanager
-async def backing_on(url: str) -> AsyncIterator[RedisBacking]:
-    backing = RedisBacking(url)
-    await backing.prepare(20)
-    try:
+async def backing_on(url: str, *middlewares: type[BaseMiddleware]) -> AsyncIterator[RedisBacking]:
+    async with AsyncExitStack() as stack:
+        backing = RedisBacking(url, middlewares)
+        await backing.open(stack)
         yield backing
-    finally:
-        await backing.close()
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=name_of)
 async def test_whole_fetches(promise: Promise, redis_server: services.Running) -> None:
     async with backing_on(redis_server.url) as backing:
+        await promise(backing)
+
+
+@pytest.mark.parametrize("promise", MESSAGE_BY_MESSAGE, ids=name_of)
+async def test_through_faststream_middlewares(promise: Promise, redis_server: services.Running) -> None:
+    async with backing_on(redis_server.url, Passing) as backing:
         await promise(backing)

@@ -208,7 +208,7 @@ class RedisStreamBus:
             partitions=partitions,
             retention_s=retention_s,
             ledger=ledger,
-            link=commits,
+            commits=commits,
             clock=self._clock,
             terms=self._terms,
         )

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 
 import msgspec
 
-from adapters.bus.wire import CORRELATION, from_wire, key_bytes, key_text, origin_of, to_headers
-from contracts.message import Envelope
+from adapters.bus.wire import (
+    CORRELATION,
+    ID,
+    PUBLISHED_AT,
+    from_wire,
+    key_bytes,
+    key_text,
+    origin_of,
+    parsed,
+    to_headers,
+)
+from contracts.message import CORRELATION_ID, Envelope
 
 BODY = b"body"
 KEY = b"key"
@@ -16,17 +26,20 @@ BODY_NAMES = (BODY, b"data", b"__data__", b"payload")
 """Where a producer that is not ours may have put the payload; the first that is there is taken."""
 
 _FASTSTREAM = b"\x89BIN\r\n\x1a\n"  # what FastStream's own publishers begin `__data__` with
-_ID = b"h:message-id"
+FIRST = (ID, CORRELATION, PUBLISHED_AT)
+_OURS = [BODY, *(HEADER + name.encode() for name in FIRST)]
+_safe = CORRELATION_ID.fullmatch
 
 
 def fields_of(envelope: Envelope) -> list[str | bytes]:
-    """Names and values for XADD: `body`, `key` where there is one, and each header as `h:name`."""
-    fields: list[str | bytes] = [BODY, envelope.body]
-    if envelope.key is not None:
-        fields += (KEY, key_bytes(envelope.key) or b"")
+    """Names and values for XADD: `body`, each header as `h:name`, and `key` where there is one."""
+    ours: list[str | bytes] = [BODY, envelope.body]
+    others: list[str | bytes] = []
     for name, value in to_headers(envelope):
-        fields += (f"h:{name}".encode(errors="replace"), value)
-    return fields
+        (ours if name in FIRST else others).extend((f"h:{name}".encode(errors="replace"), value))
+    if envelope.key is not None:
+        ours += (KEY, key_bytes(envelope.key) or b"")
+    return ours + others
 
 
 def envelope_of(address: str, stream: str, entry_id: bytes, flat: list[bytes]) -> Envelope:
@@ -36,30 +49,29 @@ def envelope_of(address: str, stream: str, entry_id: bytes, flat: list[bytes]) -
     fields as one JSON object of texts. Beside a payload `key` is the message's key, and every other field is a header,
     with `h:` before its name or without.
     """
+    if flat[0:8:2] == _OURS:  # as `fields_of` writes it: the same as below, in less than half of the time
+        identity, correlation = flat[3].decode(errors="replace"), flat[5].decode(errors="replace")
+        published_at = parsed(flat[7].decode(errors="replace"))
+        count = len(flat)
+        keyed = count > 8 and flat[8] == KEY
+        if published_at is not None and count == 8 + 2 * keyed and _safe(identity) and _safe(correlation):
+            return Envelope(
+                id=identity,
+                address=address,
+                body=flat[1],
+                key=key_text(flat[9]) if keyed else None,
+                correlation_id=correlation,
+                published_at=published_at,
+            )
     pairs = iter(flat)
     fields = dict(zip(pairs, pairs, strict=False))
-    body = fields.pop(BODY, None)
-    if body is None or _ID not in fields:
-        return _foreign(address, stream, entry_id, fields, body)
-    key = fields.pop(KEY, None)
-    headers = [(name.removeprefix(HEADER).decode(errors="replace"), value) for name, value in fields.items()]
-    envelope = from_wire(address, body, key=key_text(key), headers=headers, origin="", stored_ms=-1)
-    if envelope.id and envelope.published_at is not None:
-        return envelope
-    if key is not None:
-        fields[KEY] = key
-    return _foreign(address, stream, entry_id, fields, body)
-
-
-def _foreign(address: str, stream: str, entry_id: bytes, fields: dict[bytes, bytes], body: bytes | None) -> Envelope:
-    headers: list[tuple[str, bytes | str | None]] = []
-    if body is None:
-        body = next((fields.pop(name) for name in BODY_NAMES if name in fields), None)
+    body = next((fields.pop(name) for name in BODY_NAMES if name in fields), None)
     if body is None and len(fields) == 1:
         _, body = fields.popitem()
     if body is None:
         body = msgspec.json.encode({_text(name): _text(value) for name, value in fields.items()})
         fields = {}
+    headers: list[tuple[str, bytes | str | None]] = []
     if body.startswith(_FASTSTREAM):
         body, native = _native(body)
         headers += native.items()

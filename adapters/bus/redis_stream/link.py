@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from hiredis import pack_command
@@ -19,6 +19,9 @@ from contracts.ports.clock import Clock
 
 Command = tuple[Any, ...]
 """Texts, bytes and whole numbers."""
+
+Wanted = tuple[str, Sequence[str], Sequence[str | bytes | int]]
+"""A script by name, its keys and its arguments."""
 
 MAX_COMMANDS = 4_000
 """How many go in one round trip: what bounds the memory of a flush and the time of its deadline."""
@@ -41,6 +44,11 @@ class Link:
         self._flushing = False
         self._closed = False
 
+    @property
+    def made(self) -> int:
+        """How often it was connected."""
+        return self._wire.made
+
     async def call(self, *command: str | bytes | int) -> Any:
         """The reply; raises `Transient` when Redis is full, else `Unavailable`."""
         [reply] = await self.calls([command])
@@ -51,21 +59,9 @@ class Link:
         [reply] = await self.scripts([(name, keys, arguments)])
         return checked(reply)
 
-    async def scripts(self, wanted: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]]) -> list[Any]:
+    async def scripts(self, wanted: Sequence[Wanted]) -> list[Any]:
         """Several in one round trip; errors are among the replies."""
-        commands: list[Command] = [
-            ("EVALSHA", script(name).digest, len(keys), *keys, *arguments) for name, keys, arguments in wanted
-        ]
-        replies = await self.calls(commands)
-        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            again: list[Command] = []
-            for at in unknown:
-                name, keys, arguments = wanted[at]
-                again.append(("EVAL", script(name).text, len(keys), *keys, *arguments))
-            for at, reply in zip(unknown, await self.calls(again), strict=True):
-                replies[at] = reply
-        return replies
+        return await run_scripts(self.calls, wanted)
 
     async def calls(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to all, in one round trip where they are few; errors are among the replies."""
@@ -99,8 +95,10 @@ class Link:
                 try:
                     await self._round_trip(batch)
                 except BaseException as error:
-                    self._refuse(batch, error if isinstance(error, Unavailable) else Unavailable(NAME, "it was closed"))
-                    if not isinstance(error, Unavailable):
+                    why = error if isinstance(error, Unavailable) else Unavailable(NAME, "the connection is closed")
+                    self._refuse(batch, why)
+                    self._refuse(self._waiting, why)  # or each would wait for a deadline of its own
+                    if why is not error:
                         raise
         finally:
             self._flushing = False
@@ -141,6 +139,8 @@ class Wire:
         self._clock = clock
         self._timeout_s = timeout_s
         self._connection: AbstractConnection | None = None
+        self.made = 0
+        """How often it was connected."""
 
     @property
     def connected(self) -> bool:
@@ -162,6 +162,12 @@ class Wire:
                 await connection.disconnect(nowait=True)
             raise await self._broken(error) from None
         self._connection = connection
+        self.made += 1
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send and receive; errors of single commands are among the replies."""
+        await self.send(commands)
+        return await self.receive(len(commands), within_s=self._timeout_s)
 
     async def send(self, commands: Sequence[Command]) -> None:
         """On the connection that there is: what it knows (what it watches) was said on it."""
@@ -212,6 +218,24 @@ class Wire:
         if isinstance(error, RedisError | OSError | asyncio.CancelledError):
             return Unavailable(NAME, f"{self._server.address}: {str(error) or type(error).__name__}")
         return error
+
+
+async def run_scripts(
+    exchange: Callable[[Sequence[Command]], Awaitable[list[Any]]], wanted: Sequence[Wanted]
+) -> list[Any]:
+    """Scripts by their digests; by their texts those that the server doesn't know (any more)."""
+    replies = await exchange(
+        [("EVALSHA", script(name).digest, len(keys), *keys, *arguments) for name, keys, arguments in wanted]
+    )
+    unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
+        again: list[Command] = []
+        for at in unknown:
+            name, keys, arguments = wanted[at]
+            again.append(("EVAL", script(name).text, len(keys), *keys, *arguments))
+        for at, reply in zip(unknown, await exchange(again), strict=True):
+            replies[at] = reply
+    return replies
 
 
 def checked(reply: Any) -> Any:

@@ -67,7 +67,7 @@ class Member:
         partitions: int,
         retention_s: float,
         ledger: str,
-        link: Link,
+        commits: Link,
         clock: Clock,
         terms: Terms,
     ) -> None:
@@ -75,8 +75,7 @@ class Member:
         self.id = member_id
         self.address = address
         self.group = group
-        self.link = link
-        """For commits."""
+        self.commits = commits
         self.clock = clock
         self.limits = terms.limits
         self.draining = False
@@ -104,6 +103,8 @@ class Member:
         self._giving_up: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._joined = False
+        self._silent = False
+        """Redis did not answer when a partition was given back: no use to wait for it once more."""
         self._leaving = False
 
     # --- its life
@@ -139,7 +140,7 @@ class Member:
                 self._begin_to_give_up(lease)
             while ending := {*self._taking.values(), *self._giving_up.values()}:
                 await asyncio.wait(ending)
-            if self._joined:
+            if self._joined and not self._silent:
                 await self._say_goodbye()
         finally:
             self.evict()
@@ -309,6 +310,7 @@ class Member:
             lease.end()
             await self._release(lease, unseen)
         except MillraceError as error:
+            self._silent = True
             _logger.warning("%r is not given back (%s): it ends when it runs out", lease, error)
         finally:
             lease.end()

@@ -147,7 +147,7 @@ class MountedSubscriber(SubscriberUsecase[Any]):
 
     def _hand_over(self, lease: Lease) -> Awaitable[None] | None:
         if self._broker_middlewares:
-            return self._through_middlewares(lease, lease.ready.popleft())
+            return self._through_middlewares(lease, lease.next_fetch(max_rows=1)[0])
         self._give(lease, lease.next_fetch())
         return None
 

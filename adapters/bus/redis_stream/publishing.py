@@ -12,6 +12,8 @@ from contracts.message import Envelope
 from contracts.ports.clock import Clock
 
 DEFAULT_PARTITIONS = 8
+MOST_AT_ONCE = 1_000
+MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
 
 
 class Addresses:
@@ -41,6 +43,10 @@ class Addresses:
             self._known[address] = int(checked(replies[1]) if checked(replies[0]) == 0 else wanted)
         return self._known[address]
 
+    def forget(self) -> None:
+        """Redis is asked again: it may have lost what it knew."""
+        self._known.clear()
+
     async def agreed(self, address: str, link: Link) -> int:
         """The same for whoever depends on the number; raises `Faults` when Redis remembers another one."""
         partitions = await self.partitions(address, link, anew=True)
@@ -63,18 +69,30 @@ class Publisher:
         self._link = link
         self._addresses = addresses
         self._turn = int(clock.random() * 1_000_000)
+        self._connection = 0
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Returns once Redis confirmed all. Raises `Transient` when it is full, else `Unavailable`."""
+        if self._connection != self._link.made:
+            self._connection = self._link.made
+            self._addresses.forget()
         places = {
             address: await self._addresses.partitions(address, self._link)
             for address in dict.fromkeys(envelope.address for envelope in envelopes)
         }
-        commands: list[Command] = [
-            ("XADD", self._stream(envelope, places[envelope.address]), "*", *fields_of(envelope))
-            for envelope in envelopes
-        ]
-        for reply in await self._link.calls(commands):
+        commands: list[Command] = []
+        size_bytes = 0
+        for envelope in envelopes:
+            stream = self._stream(envelope, places[envelope.address])
+            commands.append(("XADD", stream, "*", *fields_of(envelope)))
+            size_bytes += len(envelope.body)
+            if len(commands) >= MOST_AT_ONCE or size_bytes >= MOST_BYTES_AT_ONCE:
+                await self._add(commands)
+                commands, size_bytes = [], 0
+        await self._add(commands)
+
+    async def _add(self, commands: list[Command]) -> None:
+        for reply in await self._link.calls(commands) if commands else ():
             checked(reply)
 
     def _stream(self, envelope: Envelope, partitions: int) -> str:

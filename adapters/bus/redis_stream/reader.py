@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from adapters.bus.owned import OwnedTasks
 from adapters.bus.redis_stream.lease import Lease
-from adapters.bus.redis_stream.link import Command, Link, Wire, checked, is_gone
+from adapters.bus.redis_stream.link import Command, Link, Wire, checked, is_gone, run_scripts
 from adapters.bus.redis_stream.member import FIRST_RETRY_S, LAST_RETRY_S, Member
 from adapters.bus.redis_stream.server import Server
 from adapters.bus.turn import next_turn
@@ -20,7 +20,7 @@ from contracts.ports.clock import Clock
 
 _logger = logging.getLogger("millrace.bus")
 
-BLOCK_S = 1.0
+BLOCK_S = 2.0
 """How long one wait in Redis lasts; it is cut short when something changes here."""
 BLIND_BLOCK_S = 0.1
 """The same where the server does not let us cut it short."""
@@ -120,8 +120,7 @@ class FetchLoop:
     async def _connect(self) -> None:
         self._watched = frozenset()
         await self._wire.connect()
-        await self._wire.send([("CLIENT", "ID")])
-        [reply] = await self._wire.receive(1, within_s=self._timeout_s)
+        [reply] = await self._wire.exchange([("CLIENT", "ID")])
         self._client_id = reply if isinstance(reply, int) else None
 
     # --- what comes again
@@ -129,7 +128,7 @@ class FetchLoop:
     async def _bring_again(self, lease: Lease) -> None:
         """What was handed back here, and what former owners left, by scripts that look at the token."""
         try:
-            if lease.again and (ids := lease.take_back()):
+            if ids := lease.take_back():
                 try:
                     await self._claim(lease, "claim", *ids)
                 except Unavailable:
@@ -143,8 +142,9 @@ class FetchLoop:
 
     async def _claim(self, lease: Lease, name: str, *arguments: str | bytes | int) -> bytes:
         place = lease.place
-        [reply] = await self._control.scripts(
-            [(name, (place.token_key, place.stream), (place.group, lease.token, self._member.id, *arguments))]
+        [reply] = await run_scripts(
+            self._wire.exchange,
+            [(name, (place.token_key, place.stream), (place.group, lease.token, self._member.id, *arguments))],
         )
         if is_gone(reply) or (isinstance(reply, list) and reply[0] == 0):
             raise lease.refusal("fetch")
@@ -170,8 +170,7 @@ class FetchLoop:
         commands.append(("XREAD", "COUNT", 1, "STREAMS", self._member.news_key, self._news_id))
         self._watched = frozenset()
         try:
-            await self._wire.send(commands)
-            replies = await self._wire.receive(len(commands), within_s=self._timeout_s)
+            replies = await self._wire.exchange(commands)
             if reading:
                 self._take_in(reading, replies[len(reading) + 1])
         except BaseException:
@@ -197,7 +196,7 @@ class FetchLoop:
             elif isinstance(result, ResponseError):
                 fault = result
             else:
-                lease.read(result[0][1] if result else [], rows)
+                lease.came(result[0][1] if result else [], rows)
         checked(fault)
 
     def _ours(self, watching: Sequence[Lease], tokens: Sequence[bytes | None]) -> list[Lease]:
