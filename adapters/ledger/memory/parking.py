@@ -59,7 +59,7 @@ class MemoryParking:
     async def postpone(self, parked: Parked, *, attempt: int, after_s: float, error: str = "") -> None:
         if one := self._held(parked.hold).parked.get(parked.number):
             one.attempt, one.error = attempt, storable.cut(error)
-            one.due_at = self._books.now() + timedelta(seconds=wait_s(after_s))
+            one.due_at = self._books.tick() + timedelta(seconds=wait_s(after_s))
 
     async def charge(self, parked: Parked) -> int:
         if (one := self._held(parked.hold).parked.get(parked.number)) is None:
@@ -75,7 +75,7 @@ class MemoryParking:
 
     def put(self, row: Row, messages: Sequence[ToPark]) -> None:
         """Whoever holds the partition."""
-        now = self._books.now()
+        now = self._books.tick()  # what was put earlier is due earlier
         for message in messages:
             row.parked[next(self._books.parked)] = Waiting(
                 message=message,
