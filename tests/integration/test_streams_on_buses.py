@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -39,10 +39,13 @@ class RunCount(Contract, frozen=True):
     upto: int = 3
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
+@pytest.fixture(autouse=True)
+async def unwatched() -> AsyncIterator[None]:
     """Without asyncio's debug checks, which make ten seconds of one."""
-    return "asyncio"
+    loop = asyncio.get_running_loop()
+    loop.set_debug(False)
+    yield
+    loop.set_debug(True)
 
 
 @pytest.fixture(params=["kafka", "redis-stream"])
