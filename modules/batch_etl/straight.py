@@ -1,8 +1,8 @@
-"""The first load: rows go into the table while the files are still read, and its key is built in the end.
+"""The first load: rows go into the table while the files are still read, and then its key is built in one go.
 
 Only rows whose key is certainly new go there at once (`rising`). The few others wait, sorted and each key once, until
-the files are through. Then they meet the rows of their keys in the table, and the one that the dataset's `duplicates`
-wants stays.
+the key is there. Then they meet the rows of their keys in the table, and the one that the dataset's `duplicates` wants
+stays.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ async def load(target: Target, frames: AsyncIterator[pl.DataFrame], sorter: Sort
     """Into a table that was made in this transaction, or is empty and locked: it takes rows frozen. May raise
     `OutOfOrder`."""
     assert target.table is not None
+    key = target.dataset.key
     build_key = await _without_key(target)
-    if not (target.made or target.table.has_only(target.dataset.key)):
+    if key and not target.made and not target.table.has_only(key):
         await sort(frames, sorter)  # a row that loses to a later one must not get there, even for a moment
-    rising = Rising(target.dataset.key, sorter)
+    rising = Rising(key, sorter)
     counts.loaded = await target.copy(rising.pass_on(frames), target.dataset.table, freeze=True)
-    if not counts.loaded:
+    all_wait, some_wait = not counts.loaded, counts.loaded and sorter.rows
+    if all_wait:
         counts.loaded = await target.copy_sorted(sorter, freeze=True)
-    elif sorter.rows:
-        await _settle(target, sorter, counts)
     if build_key is not None:
         await target.tx.execute(build_key)
+    if some_wait:
+        await _settle(target, sorter, counts)
 
 
 async def _without_key(target: Target) -> str | None:
@@ -67,7 +69,7 @@ async def _settle(target: Target, sorter: Sorter, counts: Counts) -> None:
     columns = [column.name for column in dataset.columns]
     added = await target.tx.execute(
         f"insert into {target.name} ({sql.names(columns)}) select {sql.names(columns)} from {STAGE} s"  # noqa: S608
-        f" where not exists (select from {target.name} t where {same_key}) order by {sql.names(dataset.key)}"
+        f" order by {sql.names(dataset.key)} on conflict ({sql.names(dataset.key)}) do nothing"
     )
     counts.loaded += added - beaten
     counts.duplicate += waited - added + beaten

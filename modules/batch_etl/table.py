@@ -94,8 +94,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         return next((unique for unique in self.uniques if set(unique.columns) == set(key)), None)
 
     def has_only(self, key: tuple[str, ...]) -> bool:
-        """Whether nothing but this key can keep a row out."""
-        return not self.checks and self.exclusions == (self.unique_on(key) is not None)
+        """Whether this key, and nothing else, can keep a row out."""
+        return not self.checks and self.exclusions == 1 and self.unique_on(key) is not None
 
 
 async def inspect(db: Queries, qualified: str) -> Table | None:
