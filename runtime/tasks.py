@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+AGAIN_S = 5.0
+"""After so long a task that was cancelled and did not end is cancelled again."""
 
 
 class Tasks:
@@ -23,9 +26,10 @@ class Tasks:
         return task
 
     async def stop(self, *tasks: asyncio.Task[Any]) -> None:
-        """Cancel these (all when none is named), newest first, and wait for their end."""
-        ending = tasks or tuple(self._running)
-        for task in reversed(ending):
-            task.cancel()
-        if ending:
-            await asyncio.wait(ending)
+        """Cancel these (all when none is named), newest first, and wait for their end. Whoever lost the cancellation
+        on its way, as libraries do, gets another one."""
+        ending: Iterable[asyncio.Task[Any]] = tasks or tuple(self._running)
+        while ending:
+            for task in reversed(tuple(ending)):
+                task.cancel()
+            _, ending = await asyncio.wait(ending, timeout=AGAIN_S)

@@ -60,3 +60,20 @@ async def test_stop_cancels_the_newest_first_and_waits_until_all_have_ended() ->
     await tasks.stop()
     assert sorted(ended) == ["first", "second", "third"]
     await tasks.stop()
+
+
+async def test_a_task_that_lost_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.tasks.AGAIN_S", 0.001)
+    tasks, lost = Tasks(), []
+
+    async def loses_the_first() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.append("one")
+        await asyncio.Event().wait()
+
+    task = tasks.start(loses_the_first(), name="loses")
+    await asyncio.sleep(0)  # noqa: TID251 - so that it begins
+    await tasks.stop(task)
+    assert (lost, task.cancelled()) == (["one"], True)

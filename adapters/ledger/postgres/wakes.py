@@ -61,7 +61,9 @@ class Wakes:
         """False when the connection or the ledger is gone."""
         while not self._closing.is_set() and not connection.lost:
             try:
-                await asyncio.wait_for(signal.wait(), PROBE_S)
+                # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the wake.
+                async with asyncio.timeout(PROBE_S):
+                    await signal.wait()
             except TimeoutError:
                 async with asyncio.timeout(PROBE_TIMEOUT_S):
                     await connection.fetch_value("select 1")
@@ -73,4 +75,5 @@ class Wakes:
     async def _pause(self, pause_s: float) -> None:
         if not self._closing.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._closing.wait()
