@@ -40,9 +40,12 @@ class Server:
         self.options: dict[str, Any] = {} if tls is None else {"connection_class": ContextConnection, "tls": tls}
         self._address = _shown(url)
         try:
-            self._pool = ConnectionPool.from_url(url, **self.options)
+            self._pool = ConnectionPool.from_url(url)
         except (ValueError, TypeError) as error:
             raise Faults("Redis", [f"the URL is not understood: {error}; use redis://host:6379/0"]) from None
+        if tls is not None:
+            self._pool.connection_class = ContextConnection
+            self._pool.connection_kwargs["tls"] = tls
         # Every wait has a deadline of ours; two clocks over one read would only get in each other's way.
         self._pool.connection_kwargs |= {
             "protocol": 2,
