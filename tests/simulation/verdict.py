@@ -1,0 +1,170 @@
+"""What must be true, at each commit and at the end; known from outside, by effects, never by what the core believes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from contracts.job import JobState
+from contracts.message import Delivery, Partition
+from contracts.ports.ledger import CRASH_CAP
+from tests.simulation.plan import ENDS_IN_LETTERS, PINGS, ROWS, STEPS, TRANSACTIONAL, Planned
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Verdict:
+    """Hears of each effect, fetch and commit of a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.all_published = False
+        self.effects: list[tuple[str, str]] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._at: dict[tuple[Partition, int], str] = {}
+        self._first_at: dict[str, int] = {}
+        self._checked: defaultdict[tuple[str, Partition], int] = defaultdict(int)
+
+    # At each step.
+
+    def applied(self, address: str, id_: str) -> None:
+        """An effect is there for good."""
+        self.effects.append((address, id_))
+        self._counts[address, id_] += 1
+        if address != PINGS and self._counts[address, id_] > 1:
+            self._world.violated(f"applied twice: {address} {id_}")
+
+    def saw(self, deliveries: Sequence[Delivery]) -> None:
+        """Which message is where."""
+        for one in deliveries:
+            self._at[one.partition, one.position] = one.envelope.id
+            self._first_at.setdefault(one.envelope.id, one.position)
+
+    def committed(self, where: str, partition: Partition, position: int) -> None:
+        """Everything below a committed position must be accounted for by now."""
+        known = self._checked[where, partition]
+        for at in range(known, position):
+            id_ = self._at.get((partition, at))
+            place = f"{partition.address}/{partition.index}@{at}"
+            if id_ is None:
+                self._world.violated(f"{where} was told that {place} is finished, which nobody fetched")
+            elif not self._accounted(partition, at, id_):
+                self._world.violated(f"{where} was told that {place} is finished, and {id_} is not")
+        self._checked[where, partition] = max(known, position)
+
+    def _accounted(self, partition: Partition, position: int, id_: str) -> bool:
+        address, books = partition.address, self._world.books
+        if self._counts[address, id_] or self._lettered(address, id_):
+            return True
+        if address == STEPS:
+            return id_ in books.jobs
+        row = books.partitions.get(("sim", partition))
+        return row is not None and any(one.message.position == position for one in row.parked.values())
+
+    def _lettered(self, address: str, id_: str) -> bool:
+        return any(letter.id == id_ and letter.address == address for letter in self._world.books.letters.values())
+
+    # While all come to their end.
+
+    def open(self) -> list[str]:
+        """What is not at its end yet; empty when all is quiet."""
+        return list(self._open())
+
+    def _open(self) -> Iterator[str]:
+        if not self.all_published:
+            yield "not all is published"
+            return
+        for one in self._world.plan.messages:
+            yield from self._open_job(one) if one.address == STEPS else self._open_message(one)
+        yield from self._open_places()
+        for process in self._world.processes:
+            if not process.dead and self._world.loop.blocked(process.name):
+                yield f"{process.name} stands still"
+
+    def _open_job(self, one: Planned) -> Iterator[str]:
+        job = self._world.books.jobs.get(one.id)
+        if job is None:
+            yield f"{one.id} was never recorded"
+        elif not job.state.final:
+            yield f"job {one.id} is {job.state.value}, of worker {job.worker_id}"
+
+    def _open_message(self, one: Planned) -> Iterator[str]:
+        if not self._counts[one.address, one.id] and not self._lettered(one.address, one.id):
+            yield f"{one.id} of {one.address} ({one.behaviour}) has neither effect nor letter"
+
+    def _open_places(self) -> Iterator[str]:
+        for address, topic in self._world.log._topics.items():
+            for group, lag in topic.stats().lag.items():
+                if lag:
+                    yield f"{lag} of {address} are not committed for {group}"
+        for (_, partition), row in self._world.books.partitions.items():
+            if row.parked:
+                yield f"{len(row.parked)} of {partition.address}/{partition.index} are parked"
+
+    # At the end.
+
+    def at_the_end(self) -> str:
+        """What is wrong, or nothing."""
+        return next(self._wrong(), "")
+
+    def _wrong(self) -> Iterator[str]:
+        for one in self._world.plan.messages:
+            yield from self._wrong_with_job(one) if one.address == STEPS else self._wrong_with(one)
+        yield from self._out_of_order()
+        yield from self._left()
+
+    def _wrong_with(self, one: Planned) -> Iterator[str]:
+        times, lettered = self._counts[one.address, one.id], self._lettered(one.address, one.id)
+        if one.address in TRANSACTIONAL and times + lettered != 1:
+            yield f"{one.id} has {times} effects and {'a' if lettered else 'no'} letter"
+        if lettered and one.behaviour not in ENDS_IN_LETTERS and not self._may_be_buried(one):
+            yield f"{one.id} ({one.behaviour}) was buried: {self._reason(one)}"
+        if one.behaviour in ENDS_IN_LETTERS and not lettered:
+            yield f"{one.id} ({one.behaviour}) was not buried"
+
+    def _may_be_buried(self, one: Planned) -> bool:
+        """The kinds of bad luck that end an innocent message: with others in one batch, or alone at every crash."""
+        if self._reason(one) == "poison":
+            happened = self._world.happened
+            return happened["crashes"] + happened["put out"] >= CRASH_CAP - 1
+        return one.address == ROWS and one.behaviour in ("flaky", "starved")
+
+    def _reason(self, one: Planned) -> str:
+        letters = self._world.books.letters.values()
+        return next(letter.reason for letter in letters if letter.id == one.id and letter.address == one.address)
+
+    def _wrong_with_job(self, one: Planned) -> Iterator[str]:
+        job = self._world.books.jobs.get(one.id)
+        if job is None:
+            return
+        steps = [id_ for address, id_ in self.effects if address == STEPS and id_.split()[0] == one.id]
+        expected = [f"{one.id} step {step}" for step in range(one.steps)]
+        if job.state is JobState.DONE and steps != expected:
+            yield f"job {one.id} is done with {steps}, instead of {expected}"
+        elif steps != expected[: len(steps)]:
+            yield f"job {one.id} has done {steps}"
+        if job.state is not JobState.DONE and not (job.state is JobState.FAILED and job.crashes >= CRASH_CAP):
+            yield f"job {one.id} is {job.state.value}: {job.error}"
+
+    def _out_of_order(self) -> Iterator[str]:
+        """By key, effects come in the order of positions; of what may come twice, the first time counts."""
+        last: dict[tuple[str, str], tuple[int, str]] = {}
+        seen = set()
+        for address, id_ in self.effects:
+            one = self._world.planned.get(id_)
+            if one is None or one.key is None or one.repeats or (address, id_) in seen:
+                continue
+            seen.add((address, id_))
+            position = self._first_at[id_]
+            before, name = last.get((address, one.key), (-1, ""))
+            if position < before:
+                yield f"out of order in key {one.key} of {address}: {id_} ({position}) after {name} ({before})"
+            last[address, one.key] = position, id_
+
+    def _left(self) -> Iterator[str]:
+        living = {process.name for process in self._world.processes if not process.dead}
+        for task in self._world.loop.tasks:
+            if not task.done() and task.owner in living:
+                yield f"{task.owner} ended and left a task behind: {task.get_name()}"
