@@ -69,7 +69,9 @@ class Parking(Protocol):
         """As `Partitions.charge`: it may have killed its last holder, and is about to be run alone."""
         ...
 
-    def transaction(self, parked: Parked, *, name: str) -> AbstractAsyncContextManager[Tx]:
+    def transaction(
+        self, parked: Parked, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+    ) -> AbstractAsyncContextManager[Tx]:
         """As `Partitions.transaction`, for the effects of a parked message: its end removes the message."""
         ...
 

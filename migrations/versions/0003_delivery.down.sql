@@ -1,6 +1,7 @@
-drop function millrace.unpark(text, text, integer, bigint, bigint, text);
+drop function millrace.unpark(text, text, integer, bigint, bigint, text, text[], double precision);
 drop function millrace.lock_lane(bigint, text);
 drop function millrace.finish(text, text, integer, bigint, numeric[], numeric[], text[], double precision);
+drop function millrace.see(text, text, text[], double precision);
 drop index millrace.dead_letters_of_address;
 drop index millrace.dead_letters_buried;
 -- Of several groups' letters of one message the newest stays.

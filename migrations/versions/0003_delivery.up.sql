@@ -114,9 +114,30 @@ create index dead_letters_of_address on millrace.dead_letters (address, buried_a
 -- was almost empty would read the whole of it when it no longer is: in here an index is used whatever the statistics
 -- say. And each statement in them sees what was committed before it began, so what one of them waited for, too.
 
+-- Marks ids as seen, for so long. False: one of them was seen within its time. They are sorted, so that two calls can't
+-- wait for each other; who has the same id at the same time waits for the other's end.
+create function millrace.see(_group text, _address text, _ids text[], _dedupe_s double precision)
+returns boolean language plpgsql
+as $$
+declare
+    _done bigint;
+begin
+    if cardinality(_ids) = 0 then
+        return true;
+    end if;
+    insert into millrace.seen as s (group_name, address, id, until)
+    select _group, _address, i.id, clock_timestamp() + make_interval(secs => _dedupe_s)
+    from unnest(_ids) as i(id)
+    on conflict (group_name, address, id) do update set until = excluded.until
+    where s.until <= clock_timestamp();
+    get diagnostics _done = row_count;
+    return _done = cardinality(_ids);
+end
+$$;
+
 -- Marks spans as finished and ids as seen (for `_dedupe_s`), for a transaction of the hold: its last statement before
 -- the commit. False: the epoch has moved on, a part of the spans was finished before, or an id was seen within its time;
--- the transaction must then be rolled back. The ids are sorted, so that two calls can't wait for each other.
+-- the transaction must then be rolled back.
 create function millrace.finish(
     _group text, _address text, _index integer, _epoch bigint,
     _firsts numeric[], _pasts numeric[], _ids text[], _dedupe_s double precision
@@ -155,27 +176,18 @@ begin
     if _done < cardinality(_firsts) then
         return false;
     end if;
-    if cardinality(_ids) > 0 then
-        -- Whoever has the same id at the same time waits for this one's end.
-        insert into millrace.seen as s (group_name, address, id, until)
-        select _group, _address, i.id, clock_timestamp() + make_interval(secs => _dedupe_s)
-        from unnest(_ids) as i(id)
-        on conflict (group_name, address, id) do update set until = excluded.until
-        where s.until <= clock_timestamp();
-        get diagnostics _done = row_count;
-        return _done = cardinality(_ids);
-    end if;
-    return true;
+    return millrace.see(_group, _address, _ids, _dedupe_s);
 end
 $$;
 
 -- Takes a parked message out, for a transaction of the hold: its last statement before the commit. Its follower in the
--- lane becomes the head. False: it was not there; null: the epoch has moved on.
+-- lane becomes the head. False: it was not there, or an id was seen within its time; null: the epoch has moved on.
 --
 -- Whoever changes the order of a lane has the lane's lock until their commit: otherwise one who parks behind the last
 -- message, while another takes that out, would leave a lane without a head.
 create function millrace.unpark(
-    _group text, _address text, _index integer, _epoch bigint, _number bigint, _lane text
+    _group text, _address text, _index integer, _epoch bigint, _number bigint, _lane text,
+    _ids text[], _dedupe_s double precision
 ) returns boolean language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
 as $$
@@ -207,7 +219,7 @@ begin
             limit 1
         );
     end if;
-    return true;
+    return millrace.see(_group, _address, _ids, _dedupe_s);
 end
 $$;
 

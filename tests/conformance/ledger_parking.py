@@ -202,6 +202,22 @@ async def a_transaction_removes_with_its_effects(world: World) -> None:
     assert await due(world, hold) == []
 
 
+async def the_id_of_a_parked_message_is_seen_with_its_end(world: World) -> None:
+    parking = world.ledger.parking
+    hold = await hold_of(world)
+    await parking.park(hold, [message(1), message(2), message(3)])
+    first, second, third = await due(world, hold)
+    async with parking.transaction(first, name="x", ids=["a"], dedupe_s=60):
+        pass
+    assert (await world.ledger.partitions.known(hold, ids=["a"])).ids == {"a"}
+    with pytest.raises(LeaseLost):
+        async with parking.transaction(second, name="x", ids=["a"], dedupe_s=60):
+            pass
+    async with parking.transaction(third, name="x", ids=["a"]):
+        pass
+    assert at(await due(world, hold)) == [2]
+
+
 async def a_transaction_during_which_the_partition_was_taken_removes_nothing(world: World) -> None:
     parking = world.ledger.parking
     hold = await hold_of(world)
@@ -298,6 +314,7 @@ PROMISES = [
     it_is_known_when_the_next_is_due,
     what_was_postponed_comes_later,
     a_transaction_removes_with_its_effects,
+    the_id_of_a_parked_message_is_seen_with_its_end,
     a_transaction_during_which_the_partition_was_taken_removes_nothing,
     what_may_kill_is_charged,
     what_waits_outlives_its_holders,

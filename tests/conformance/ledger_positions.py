@@ -195,6 +195,7 @@ async def reports_move_on_and_never_back(world: World) -> None:
     assert await partitions.report([said(hold, 3, 50, lag=7, open=2), said(beside, None, 9)]) == [True, True]
     assert await partitions.report([said(hold, 2, 40)]) == [True]
     assert await partitions.report([]) == []
+    assert await partitions.report([said(hold, 3, 50), said(hold, 3, 50)]) == [True, True]
     taken = await take(world, worker_id="w2")
     assert (taken.position, taken.finished, taken.suspects_below) == (3, ((5, 6),), 50)
     assert (await take(world, P1, worker_id="w2")).suspects_below == 9

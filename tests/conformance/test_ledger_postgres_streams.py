@@ -248,7 +248,7 @@ async def test_a_fence_stays_cheap_when_a_table_was_small_once(world: World, db:
             assert await connection.fetch_one(sql, *args) is not None
 
         async def remove(number: int) -> None:
-            args = ("g", "orders", 0, hold.epoch, number, "a")
+            args = ("g", "orders", 0, hold.epoch, number, "a", "{}", 0.0)
             assert await connection.fetch_one(parking.SQL["remove"], *args) is not None
 
         parked = (

@@ -67,8 +67,10 @@ class MemoryParking:
         one.charges += 1
         return one.charges
 
-    def transaction(self, parked: Parked, *, name: str) -> AbstractAsyncContextManager[Tx]:
-        return self._transaction(parked)
+    def transaction(
+        self, parked: Parked, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+    ) -> AbstractAsyncContextManager[Tx]:
+        return self._transaction(parked, ids if dedupe_s > 0 else (), dedupe_s)
 
     async def remove(self, parked: Parked) -> None:
         self._held(parked.hold).parked.pop(parked.number, None)
@@ -85,11 +87,14 @@ class MemoryParking:
             )
 
     @asynccontextmanager
-    async def _transaction(self, parked: Parked) -> AsyncIterator[Tx]:
+    async def _transaction(self, parked: Parked, ids: Sequence[str], dedupe_s: float) -> AsyncIterator[Tx]:
         tx = MemoryTx()
         yield tx
-        if self._held(parked.hold).parked.pop(parked.number, None) is None:
+        row = self._held(parked.hold)
+        if parked.number not in row.parked:
             raise lost(parked.hold, "or the message waits no more")
+        self._partitions.see(parked.hold, ids, dedupe_s)
+        del row.parked[parked.number]
         tx.apply()
 
     def _held(self, hold: Hold) -> Row:

@@ -138,15 +138,27 @@ class MemoryPartitions:
             del self._books.seen[name]
         return len(old)
 
+    def see(self, hold: Hold, ids: Sequence[str], dedupe_s: float) -> None:
+        """Mark the ids as seen: all of them, or `LeaseLost`."""
+        if any(self._was_seen(hold, id_) for id_ in ids):
+            raise lost(hold, "or a message of the same id was handled before")
+        until = self._books.now() + timedelta(seconds=dedupe_s)
+        self._books.seen.update({self._seen_as(hold, id_): until for id_ in ids})
+
     def settle(self, hold: Hold, spans: Sequence[Span]) -> Row:
         """Mark the spans, which don't meet each other, as finished: all of them, or `LeaseLost`."""
+        row = self.may_settle(hold, spans)
+        for span in spans:
+            put(row.finished, span)
+        return row
+
+    def may_settle(self, hold: Hold, spans: Sequence[Span]) -> Row:
+        """Raises `LeaseLost` where they can't be."""
         if (row := self._books.row_of(hold)) is None:
             raise lost(hold)
         for span in spans:
             if span[0] < (row.position or 0) or meets(row.finished, span):
                 raise finished_before(hold, [span])
-        for span in spans:
-            put(row.finished, span)
         return row
 
     @asynccontextmanager
@@ -155,11 +167,9 @@ class MemoryPartitions:
     ) -> AsyncIterator[Tx]:
         tx = MemoryTx()
         yield tx
-        if any(self._was_seen(hold, id_) for id_ in ids):
-            raise lost(hold, "or a message of the same id was handled before")
+        self.may_settle(hold, spans)
+        self.see(hold, ids, dedupe_s)
         self.settle(hold, spans)
-        until = self._books.now() + timedelta(seconds=dedupe_s)
-        self._books.seen.update({self._seen_as(hold, id_): until for id_ in ids})
         tx.apply()
 
     def _report(self, said: Reported) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from adapters.ledger import storable
 from adapters.ledger.ending import wait_s
 from adapters.ledger.postgres.literals import numbers, texts
-from adapters.ledger.postgres.partitions import finishing
+from adapters.ledger.postgres.partitions import finishing, seeing
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.refusals import finished_before, lost
@@ -90,8 +90,10 @@ class PostgresParking:
             raise lost(parked.hold, "or the message waits no more")
         return int(row["charges"])
 
-    def transaction(self, parked: Parked, *, name: str) -> AbstractAsyncContextManager[Tx]:
-        guard = Guard(sql=SQL["remove"], args=_removing(parked))
+    def transaction(
+        self, parked: Parked, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
+    ) -> AbstractAsyncContextManager[Tx]:
+        guard = Guard(sql=SQL["remove"], args=(*_removing(parked), *seeing(ids, dedupe_s)))
         return self._session.db.scoped(name=name, guard=guard).transaction()
 
     async def remove(self, parked: Parked) -> None:

@@ -104,10 +104,10 @@ where k.number = $5 and k.partition_id = h.id
 returning k.charges
 
 -- name: remove
--- The guard of a parked message's transaction: its number is $5, its lane $6. No row: it waits no more, or the epoch has
--- moved on.
-select 1 where millrace.unpark($1, $2, $3, $4, $5, $6)
+-- The guard of a parked message's transaction: its number is $5, its lane $6, the ids to be seen $7 for $8 seconds. No
+-- row: roll back.
+select 1 where millrace.unpark($1, $2, $3, $4, $5, $6, $7::text::text[], $8)
 
 -- name: remove_if_there
 -- Null: the epoch has moved on.
-select millrace.unpark($1, $2, $3, $4, $5, $6) as removed
+select millrace.unpark($1, $2, $3, $4, $5, $6, '{}', 0) as removed

@@ -58,20 +58,21 @@ class PostgresPartitions:
     async def report(self, reports: Sequence[Reported]) -> list[bool]:
         if not reports:
             return []
+        last = list({said.hold: said for said in reports}.values())
         rows = await self._session.rows(
             SQL["report"],
-            texts([said.hold.group for said in reports]),
-            texts([said.hold.partition.address for said in reports]),
-            numbers([said.hold.partition.index for said in reports]),
-            numbers([said.hold.epoch for said in reports]),
-            numbers([said.position for said in reports]),
-            numbers([said.reach for said in reports]),
-            numbers([said.lag for said in reports]),
-            numbers([said.open for said in reports]),
-            numbers([said.needless_below for said in reports]),
+            texts([said.hold.group for said in last]),
+            texts([said.hold.partition.address for said in last]),
+            numbers([said.hold.partition.index for said in last]),
+            numbers([said.hold.epoch for said in last]),
+            numbers([said.position for said in last]),
+            numbers([said.reach for said in last]),
+            numbers([said.lag for said in last]),
+            numbers([said.open for said in last]),
+            numbers([said.needless_below for said in last]),
         )
-        kept = {row["number"] for row in rows}
-        return [number in kept for number in range(1, len(reports) + 1)]
+        kept = {last[row["number"] - 1].hold for row in rows}
+        return [said.hold in kept for said in reports]
 
     async def leave(self, hold: Hold, *, position: int | None, finished: Sequence[Span] = ()) -> bool:
         async def leave(connection: Any) -> bool:
@@ -141,7 +142,7 @@ class PostgresPartitions:
                 return int(done[0])
 
         await self._session.rows(SQL["raise_all"], group, address)
-        return await self._session.run(reset)
+        return await self._unhindered(reset)
 
     async def prune(self, *, batch: int = 1000) -> int:
         row = await self._session.row(SQL["prune"], batch)
@@ -171,10 +172,14 @@ def finishing(
     hold: Hold, spans: Sequence[Span], *, ids: Sequence[str] = (), dedupe_s: float = 0.0
 ) -> tuple[str, *tuple[Any, ...]]:
     """The statement, with its arguments, that marks spans as finished; no row: roll back."""
-    kept = sorted({storable.key(id_) or "" for id_ in ids}) if dedupe_s > 0 else []
     ordered = apart(spans)
     firsts, pasts = numbers([first for first, _ in ordered]), numbers([past for _, past in ordered])
-    return SQL["finish"], *_named(hold), hold.epoch, firsts, pasts, texts(kept), dedupe_s
+    return SQL["finish"], *_named(hold), hold.epoch, firsts, pasts, *seeing(ids, dedupe_s)
+
+
+def seeing(ids: Sequence[str], dedupe_s: float) -> tuple[str, float]:
+    """The arguments for the ids that a transaction marks as seen."""
+    return texts(sorted({storable.key(id_) or "" for id_ in ids}) if dedupe_s > 0 else []), dedupe_s
 
 
 async def _take(connection: Any, hold: Hold, worker_id: str, incarnation: str, *, durable: bool) -> Taken | None:
