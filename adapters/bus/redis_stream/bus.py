@@ -16,10 +16,10 @@ from faststream.redis.subscriber.config import RedisSubscriberConfig, RedisSubsc
 from adapters.bus.identity import identified
 from adapters.bus.payload import payload_schema
 from adapters.bus.redis_stream import keys
-from adapters.bus.redis_stream.link import Link, checked
+from adapters.bus.redis_stream.link import Link
 from adapters.bus.redis_stream.member import FetchLimits, Member, Terms
 from adapters.bus.redis_stream.mounted import MountedSubscriber
-from adapters.bus.redis_stream.publishing import Addresses, Publisher
+from adapters.bus.redis_stream.publishing import Addresses, Publisher, remembered
 from adapters.bus.redis_stream.reader import FetchLoop
 from adapters.bus.redis_stream.received import EnvelopeCommand, EnvelopeProducer
 from adapters.bus.redis_stream.server import NAME, Server
@@ -222,9 +222,7 @@ class RedisStreamBus:
             return ""
         mine = await self._ledger_id()
         about = keys.group_about(address, group)
-        replies = await control.calls([("HSETNX", about, "ledger", mine), ("HGET", about, "ledger")])
-        checked(replies[0])
-        known = checked(replies[1]).decode()
+        known = await remembered(control, about, "ledger", mine)
         if known != mine:
             raise Faults(
                 f"group {group!r} of {address}",

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from adapters.bus.owned import OwnedTasks, being_cancelled
-from adapters.bus.redis_stream.script import script
+from adapters.bus.redis_stream.script import Command, Wanted
 from adapters.bus.redis_stream.server import NAME, Server
 from contracts.errors import Transient, Unavailable
 from contracts.ports.clock import Clock
-
-Command = tuple[Any, ...]
-"""Texts, bytes and whole numbers."""
-
-Wanted = tuple[str, Sequence[str], Sequence[str | bytes | int]]
-"""A script by name, its keys and its arguments."""
 
 MAX_COMMANDS = 4_000
 """How many go in one round trip: what bounds the memory of a flush and the time of its deadline."""
@@ -61,7 +55,7 @@ class Link:
 
     async def scripts(self, wanted: Sequence[Wanted]) -> list[Any]:
         """Several in one round trip; errors are among the replies."""
-        return await run_scripts(self.calls, wanted)
+        return await self._server.scripts.run(self.calls, wanted)
 
     async def calls(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to all, in one round trip where they are few; errors are among the replies."""
@@ -164,6 +158,11 @@ class Wire:
         self._connection = connection
         self.made += 1
 
+    async def script(self, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        """The reply of one of ours, or its error."""
+        [reply] = await self._server.scripts.run(self.exchange, [(name, keys, arguments)])
+        return reply
+
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send and receive; errors of single commands are among the replies."""
         await self.send(commands)
@@ -218,24 +217,6 @@ class Wire:
         if isinstance(error, RedisError | OSError | asyncio.CancelledError):
             return Unavailable(NAME, f"{self._server.address}: {str(error) or type(error).__name__}")
         return error
-
-
-async def run_scripts(
-    exchange: Callable[[Sequence[Command]], Awaitable[list[Any]]], wanted: Sequence[Wanted]
-) -> list[Any]:
-    """Scripts by their digests; by their texts those that the server doesn't know (any more)."""
-    replies = await exchange(
-        [("EVALSHA", script(name).digest, len(keys), *keys, *arguments) for name, keys, arguments in wanted]
-    )
-    unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-    if unknown:
-        again: list[Command] = []
-        for at in unknown:
-            name, keys, arguments = wanted[at]
-            again.append(("EVAL", script(name).text, len(keys), *keys, *arguments))
-        for at, reply in zip(unknown, await exchange(again), strict=True):
-            replies[at] = reply
-    return replies
 
 
 def checked(reply: Any) -> Any:

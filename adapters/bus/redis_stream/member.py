@@ -326,7 +326,7 @@ class Member:
         await self._tell()
 
     async def _tell(self) -> Any:
-        return await self._control.call("XADD", self.news_key, "MAXLEN", "1", "*", "member", self.id)
+        return await self._control.script("tell", (self.news_key,), self.id)
 
     async def _say_goodbye(self) -> None:
         try:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from adapters.bus.redis_stream import keys
 from adapters.bus.redis_stream.entry import fields_of
-from adapters.bus.redis_stream.link import Command, Link, checked
+from adapters.bus.redis_stream.link import Link, checked
+from adapters.bus.redis_stream.script import Command
 from contracts.errors import Faults
 from contracts.message import Envelope
 from contracts.ports.clock import Clock
@@ -37,10 +38,8 @@ class Addresses:
     async def partitions(self, address: str, link: Link, *, anew: bool = False) -> int:
         """As Redis remembers it, which is told now where it doesn't know yet; asked once, unless `anew`."""
         if anew or address not in self._known:
-            about = keys.about(address)
             wanted = self._declared.get(address, DEFAULT_PARTITIONS)
-            replies = await link.calls([("HSETNX", about, "partitions", wanted), ("HGET", about, "partitions")])
-            self._known[address] = int(checked(replies[1]) if checked(replies[0]) == 0 else wanted)
+            self._known[address] = int(await remembered(link, keys.about(address), "partitions", str(wanted)))
         return self._known[address]
 
     def forget(self) -> None:
@@ -60,6 +59,14 @@ class Addresses:
                 ],
             )
         return partitions
+
+
+async def remembered(link: Link, key: str, field: str, otherwise: str) -> str:
+    """What a hash says, which is `otherwise` from now on where it says nothing. A full server can still be asked."""
+    if (known := await link.call("HGET", key, field)) is None:
+        await link.call("HSETNX", key, field, otherwise)
+        known = await link.call("HGET", key, field)
+    return otherwise if known is None else str(known.decode())
 
 
 class Publisher:

@@ -11,8 +11,9 @@ from redis.exceptions import ResponseError
 
 from adapters.bus.owned import OwnedTasks
 from adapters.bus.redis_stream.lease import Lease
-from adapters.bus.redis_stream.link import Command, Link, Wire, checked, is_gone, run_scripts
+from adapters.bus.redis_stream.link import Link, Wire, checked, is_gone
 from adapters.bus.redis_stream.member import FIRST_RETRY_S, LAST_RETRY_S, Member
+from adapters.bus.redis_stream.script import Command
 from adapters.bus.redis_stream.server import Server
 from adapters.bus.turn import next_turn
 from contracts.errors import LeaseLost, MillraceError, Unavailable
@@ -142,9 +143,8 @@ class FetchLoop:
 
     async def _claim(self, lease: Lease, name: str, *arguments: str | bytes | int) -> bytes:
         place = lease.place
-        [reply] = await run_scripts(
-            self._wire.exchange,
-            [(name, (place.token_key, place.stream), (place.group, lease.token, self._member.id, *arguments))],
+        reply = await self._wire.script(
+            name, (place.token_key, place.stream), place.group, lease.token, self._member.id, *arguments
         )
         if is_gone(reply) or (isinstance(reply, list) and reply[0] == 0):
             raise lease.refusal("fetch")

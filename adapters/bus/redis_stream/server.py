@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
 
+from adapters.bus.redis_stream.script import Scripts
 from contracts.errors import Faults
 
 NAME = "Redis"
@@ -36,7 +37,7 @@ class Server:
     def __init__(self, url: str, *, tls: ssl.SSLContext | None = None, connect_timeout_s: float = 5.0) -> None:
         if tls is not None and not url.startswith("rediss://"):
             raise Faults("Redis", ["a TLS context was given, but the URL is not rediss://: use rediss://"])
-        self.url = url
+        self.scripts = Scripts()
         self.options: dict[str, Any] = {} if tls is None else {"connection_class": ContextConnection, "tls": tls}
         self._address = _shown(url)
         try:
