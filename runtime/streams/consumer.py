@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from contracts import metrics as metric
@@ -175,7 +176,8 @@ class StreamConsumer:
             return
         for owned in tuple(self.owned.values()):
             if owned.hold is None and not owned.ending:
-                owned.taken_late(*await self._take(owned))
+                with suppress(LeaseLost):  # someone took it at the same time: the bus will say whose it is
+                    owned.taken_late(*await self._take(owned))
         await self._parking.look(tuple(self.owned.values()), self._offer)
 
     def reported(self) -> None:

@@ -84,8 +84,10 @@ class Streams:
         for (one, report), ours in zip(reports, kept, strict=True):
             if ours:
                 one.reported(report)
-            else:
-                next(consumer for consumer in self.consumers if one in consumer.owned.values()).lost(one)
+                continue
+            for consumer in self.consumers:
+                if one in consumer.owned.values():  # else it was revoked while this was asked
+                    consumer.lost(one)
 
     async def _wait(self) -> None:
         """A tick, or less when messages wait."""

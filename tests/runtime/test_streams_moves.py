@@ -1,0 +1,65 @@
+"""Partitions that move while something is asked about them: what comes back too late changes nothing, and breaks nothing.
+
+Each of these was found by the simulation (`tests/simulation`).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapters.clock.manual import ManualClock
+from contracts.message import Partition
+from contracts.ports.partitions import Hold, Reported
+from runtime.streams.routes import Streams
+
+pytestmark = pytest.mark.anyio
+
+
+class Consumer:
+    """Owns one partition until it is asked about."""
+
+    def __init__(self) -> None:
+        hold = Hold("orders", Partition("orders.raw", 0), 1)
+        report = Reported(hold=hold, position=None, reach=0)
+        self.owned: dict[str, Any] = {"assignment": SimpleNamespace(report=lambda anyway: report, commit=self.commit)}
+        self.losses: list[object] = []
+
+    async def commit(self) -> None:
+        return
+
+    def lost(self, owned: object) -> None:
+        self.losses.append(owned)
+
+    def reported(self) -> None:
+        return
+
+
+async def test_a_partition_that_is_revoked_while_it_is_reported_is_not_lost_again(clock: ManualClock) -> None:
+    consumer = Consumer()
+
+    async def report(said: list[Reported]) -> list[bool]:
+        consumer.owned.clear()
+        return [False] * len(said)
+
+    ledger: Any = SimpleNamespace(partitions=SimpleNamespace(report=report))
+    streams = Streams(clock, lambda: ledger, log=SimpleNamespace(warn=print))  # type: ignore[arg-type]
+    streams.consumers.append(consumer)  # type: ignore[arg-type]
+    await streams.commit()
+    assert consumer.losses == []
+
+
+async def test_a_partition_that_another_worker_has_taken_is_lost(clock: ManualClock) -> None:
+    consumer = Consumer()
+    ours = consumer.owned["assignment"]
+
+    async def report(said: list[Reported]) -> list[bool]:
+        return [False] * len(said)
+
+    ledger: Any = SimpleNamespace(partitions=SimpleNamespace(report=report))
+    streams = Streams(clock, lambda: ledger, log=SimpleNamespace(warn=print))  # type: ignore[arg-type]
+    streams.consumers.append(consumer)  # type: ignore[arg-type]
+    await streams.commit()
+    assert consumer.losses == [ours]
