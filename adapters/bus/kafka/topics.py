@@ -30,6 +30,8 @@ _logger = logging.getLogger("millrace.bus")
 
 EXISTS = 36
 UNKNOWN = 3
+NOT_TO_BE_HAD = (UNKNOWN, 17, 29)
+"""There is none, there can be none of that name, or this user may not see it."""
 RETRY_S = 0.1
 
 
@@ -153,7 +155,7 @@ async def look_up(admin: Any, names: Sequence[str]) -> dict[str, Topic]:
     """Those that exist; nothing is made by asking. Raises `KafkaError`."""
     found = {}
     for code, name, topic_id, _, partitions, *_ in (await seams.ask(admin, _TopicIds(names))).topics:
-        if code == UNKNOWN:
+        if code in NOT_TO_BE_HAD:
             continue
         if code:
             raise for_code(code)(name)
@@ -213,8 +215,8 @@ async def _create(admin: Any, missing: Sequence[Declared]) -> None:
         raise Faults(
             "kafka topics",
             [
-                f"{one.name} does not exist and may not be made ({refused[one.name]}): make it with {one.partitions} "
-                f"partitions and {', '.join(f'{key}={value}' for key, value in one.settings.items())}"
+                f"{one.name} is not there for this user, and may not be made ({refused[one.name]}): "
+                f"make it with {one.partitions} partitions and {', '.join(f'{key}={value}' for key, value in one.settings.items())}"
                 for one in missing
                 if one.name in refused
             ],

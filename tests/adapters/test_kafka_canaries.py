@@ -1,0 +1,192 @@
+"""aiokafka's internals that the Kafka bus stands on, all used in `adapters/bus/kafka/seams.py`.
+
+When aiokafka is raised and something here fails, the name of the test says which seam moved.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+from aiokafka.consumer.fetcher import (  # type: ignore[import-untyped]
+    Fetcher,
+    FetchResult,
+    PartitionRecords,
+)
+from aiokafka.consumer.group_coordinator import (  # type: ignore[import-untyped]
+    CoordinatorGroupRebalance,
+    GroupCoordinator,
+)
+from aiokafka.errors import RebalanceInProgressError  # type: ignore[import-untyped]
+from aiokafka.record.default_records import DefaultRecordBatchBuilder  # type: ignore[import-untyped]
+from aiokafka.record.memory_records import MemoryRecords  # type: ignore[import-untyped]
+from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
+
+from adapters.bus.kafka import seams
+from adapters.bus.kafka.delivery import KafkaDelivery
+from contracts.message import Partition
+
+pytestmark = pytest.mark.anyio
+
+KAFKA = Path(seams.__file__).parent
+TP = TopicPartition("orders", 0)
+
+
+def test_private_names_of_aiokafka_are_used_in_one_file_only() -> None:
+    ours = {"self", "cls"}
+    for path in KAFKA.glob("*.py"):
+        if path.name == "seams.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                owner = ast.unparse(node.value)
+                known = owner.split(".")[0] in ours or owner in {"config", "config.fd_config"}
+                assert known, f"{path.name}: {owner}.{node.attr}"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"),
+    [
+        (GroupCoordinator, "request_rejoin", []),
+        (GroupCoordinator, "ensure_coordinator_known", []),
+        (GroupCoordinator, "_do_commit_offsets", ["assignment", "offsets"]),
+        (GroupCoordinator, "_on_join_prepare", ["previous_assignment"]),
+        (GroupCoordinator, "_on_join_complete", ["generation", "member_id", "protocol", "member_assignment_bytes"]),
+        (CoordinatorGroupRebalance, "perform_group_join", []),
+        (Fetcher, "_create_fetch_waiter", []),
+        (FetchResult, "getall", ["max_records"]),
+        (PartitionRecords, "_consumer_record", ["tp", "record"]),
+        (AIOKafkaAdminClient, "_send_request", ["request", "node_id"]),
+    ],
+)
+def test_a_seam_has_its_shape(owner: Any, name: str, parameters: list[str]) -> None:
+    assert set(parameters) <= set(inspect.signature(getattr(owner, name)).parameters)
+
+
+async def test_a_consumer_has_what_is_looked_at() -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1", group_id="g")
+    assert {"_coordinator", "_fetcher", "_client", "_closed"} <= set(vars(consumer))
+    for attribute in ("_fetch_task", "_records", "_pending_tasks", "_closed"):
+        assert f"self.{attribute} = " in inspect.getsource(Fetcher.__init__)
+    for attribute in (
+        "_coordination_task",
+        "_heartbeat_task",
+        "_commit_refresh_task",
+        "_closing",
+        "_group_instance_id",
+        "generation",
+    ):
+        assert f"self.{attribute} = " in inspect.getsource(GroupCoordinator.__init__)
+    await seams.abandon_consumer(consumer)
+
+
+async def test_a_producer_has_what_is_looked_at() -> None:
+    producer = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", enable_idempotence=True)
+    assert producer._sender.sender_task is None
+    assert seams.known_partitions(producer, "orders") is None
+    await seams.abandon_producer(producer)
+
+
+class Answer:
+    topics = (("orders", [(0, 0)]),)
+
+
+class Coordinator:
+    """As much of a `GroupCoordinator` as a commit needs, with what it would send."""
+
+    def __init__(self) -> None:
+        self.group_id, self.generation, self.member_id, self.coordinator_id = "g", 7, "m", 1
+        self.sent: list[Any] = []
+
+    async def _send_req(self, request: Any) -> Any:
+        self.sent.append(request)
+        return Answer()
+
+
+async def test_a_commit_is_sent_under_the_generation_of_the_moment_of_the_call() -> None:
+    coordinator = Coordinator()
+    offsets = {TP: OffsetAndMetadata(3, "note")}
+    sending = GroupCoordinator._do_commit_offsets(coordinator, None, offsets)
+    await sending
+    [request] = coordinator.sent
+    assert {7, "m"} <= {value for value in vars(request).values() if isinstance(value, int | str)}
+    source = inspect.getsource(GroupCoordinator._do_commit_offsets)
+    before = source[: source.index("await ")]
+    assert "self.generation" in before, "something is awaited before the generation is looked at"
+
+
+def test_a_generation_that_is_not_known_is_no_error_of_its_own() -> None:
+    source = inspect.getsource(GroupCoordinator._do_commit_offsets)
+    assert "self.reset_generation()" in source
+    assert not RebalanceInProgressError.retriable
+
+
+def test_heartbeats_go_on_while_partitions_are_revoked() -> None:
+    source = inspect.getsource(GroupCoordinator.ensure_active_group)
+    assert source.index("_on_join_prepare") < source.index("_stop_heartbeat_task") < source.index("_do_rejoin_group")
+
+
+def test_the_assignor_is_asked_at_each_attempt_to_join() -> None:
+    source = inspect.getsource(CoordinatorGroupRebalance.perform_group_join)
+    assert "assignor.metadata(topics)" in source
+    assert "assignor.assign(self._cluster, member_metadata)" in inspect.getsource(GroupCoordinator._perform_assignment)
+
+
+def test_the_assignment_is_there_before_the_listener_is_called() -> None:
+    source = inspect.getsource(GroupCoordinator._on_join_complete)
+    assert source.index("assign_from_subscribed") < source.index("on_partitions_assigned(assigned)")
+
+
+class Result:
+    def __init__(self, records: Any) -> None:
+        self._records = {TP: records}
+
+
+class Consumer:
+    def __init__(self, records: Any) -> None:
+        self._fetcher = Result(records)
+
+
+def partition_records() -> Any:
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=0,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=1 << 16,
+    )
+    for number in range(3):
+        builder.append(number, timestamp=1_000 + number, key=b"k", value=b"%d" % number, headers=[("h", b"v")])
+    return PartitionRecords(TP, MemoryRecords(bytes(builder.build())), [], 0, None, None, True, 1)
+
+
+def test_records_are_read_as_deliveries() -> None:
+    records = partition_records()
+    result = FetchResult(TP, assignment=None, partition_records=records, backoff=0)
+    consumer = Consumer(result)
+    assert seams.in_hand(consumer) == [TP]
+    seams.read_as(consumer, TP, lambda _, record: KafkaDelivery(record, Partition("orders", 0), record.offset))
+    read = list(records)
+    assert [type(one) for one in read] == [KafkaDelivery] * 3
+    assert [(one.position, one.body, one.key) for one in read] == [(0, b"0", "k"), (1, b"1", "k"), (2, b"2", "k")]
+    assert read[2].envelope.headers == {"h": "v"}
+    assert read[2].envelope.id == "orders:0:2:1002"
+
+
+def test_what_is_not_read_so_is_a_record_with_the_same_names() -> None:
+    for record in partition_records():
+        assert isinstance(record, ConsumerRecord)
+        delivery = KafkaDelivery(record, Partition("orders", 0), record.offset)
+        assert delivery.envelope.id == f"orders:0:{record.offset}:{record.timestamp}"
+
+
+def test_what_is_no_fetch_is_left_alone() -> None:
+    seams.read_as(Consumer(None), TP, lambda *_: None)
+    seams.read_as(Consumer(partition_records()), TP, lambda *_: None)
