@@ -50,8 +50,9 @@ class Parking(Protocol):
         """Keep them, and mark their positions as finished, in one transaction."""
         ...
 
-    async def lanes(self, hold: Hold) -> frozenset[str]:
-        """Those in which something waits: a newer message of such a lane has to be parked behind it."""
+    async def lanes(self, hold: Hold, *, among: Sequence[str] | None = None) -> frozenset[str]:
+        """Those (all, or `among` these) in which something waits: a newer message of such a lane has to be parked
+        behind it. All can be many: after each end ask for its own lane only."""
         ...
 
     async def due(self, holds: Sequence[Hold], *, limit: int) -> list[Parked]:

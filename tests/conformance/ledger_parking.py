@@ -61,6 +61,7 @@ async def what_is_parked_comes_back_whole(world: World) -> None:
     assert (parked.attempt, parked.hold, parked.charges) == (3, hold, 0)
     assert parked.error.startswith("e\ufffd")
     assert await world.twin.parking.lanes(hold) == {ODD}
+    assert await world.twin.parking.lanes(hold, among=["a", ODD]) == {ODD}
 
 
 async def parking_finishes(world: World) -> None:
@@ -96,6 +97,8 @@ async def everything_is_fenced(world: World) -> None:
         parking.park(old, [message(3)]),
         parking.park(old, [message(3, "a")]),
         parking.lanes(old),
+        parking.lanes(old, among=["a"]),
+        parking.lanes(old, among=[]),
         parking.postpone(first, attempt=2, after_s=0),
         parking.charge(first),
         parking.remove(first),
@@ -117,6 +120,8 @@ async def a_lane_leaves_in_order(world: World) -> None:
     await parking.park(hold, [message(1, "a", after_s=60), message(2, "a"), message(3, "b"), message(4), message(5)])
     await parking.park(hold, [message(6, "a"), message(7, ""), message(8, "")])
     assert await parking.lanes(hold) == {"a", "b", ""}
+    assert await parking.lanes(hold, among=["a", "c", ""]) == {"a", ""}
+    assert await parking.lanes(hold, among=[]) == frozenset()
     assert at(await due(world, hold)) == [3, 4, 5, 7]
     assert at(await due(world, hold)) == [3, 4, 5, 7], "until they are removed"
     for one in await due(world, hold):

@@ -30,9 +30,10 @@ class MemoryParking:
             row = self._partitions.settle(hold, merged((one.position, one.position + 1) for one in messages))
             self.put(row, messages)
 
-    async def lanes(self, hold: Hold) -> frozenset[str]:
+    async def lanes(self, hold: Hold, *, among: Sequence[str] | None = None) -> frozenset[str]:
         row = self._held(hold)
-        return frozenset(one.message.lane for one in row.parked.values() if one.message.lane is not None)
+        lanes = frozenset(one.message.lane for one in row.parked.values() if one.message.lane is not None)
+        return lanes if among is None else lanes.intersection(among)
 
     async def due(self, holds: Sequence[Hold], *, limit: int) -> list[Parked]:
         now = self._books.now()

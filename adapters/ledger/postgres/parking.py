@@ -48,8 +48,11 @@ class PostgresParking:
 
         await self._session.run(park, repeatable=False)
 
-    async def lanes(self, hold: Hold) -> frozenset[str]:
-        rows = await self._session.rows(SQL["lanes"], *_held(hold))
+    async def lanes(self, hold: Hold, *, among: Sequence[str] | None = None) -> frozenset[str]:
+        if among is None:
+            rows = await self._session.rows(SQL["lanes"], *_held(hold))
+        else:
+            rows = await self._session.rows(SQL["lanes_among"], *_held(hold), [storable.key(lane) for lane in among])
         if not rows:
             raise lost(hold)
         return frozenset(lane for row in rows if (lane := _lane(row)) is not None)

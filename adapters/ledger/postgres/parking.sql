@@ -48,6 +48,28 @@ from millrace.partitions p
 left join millrace.parked k on k.partition_id = p.id and k.head and k.lane is not null
 where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
 
+-- name: lanes_among
+-- The same of some lanes ($5).
+with held as (
+    select p.id
+    from millrace.partitions p
+    where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
+)
+select k.lane, k.lane_whole
+from held h
+left join (
+    select w.id, f.lane, f.lane_whole
+    from held w
+    cross join unnest($5::text[]) as a(lane)
+    cross join lateral (
+        select p.lane, p.lane_whole
+        from millrace.parked p
+        where p.partition_id = w.id and p.lane = a.lane
+        order by p.number
+        limit 1
+    ) f
+) k on k.id = h.id
+
 -- name: due
 -- By arrays of holds; the number of each row's hold among them.
 select
