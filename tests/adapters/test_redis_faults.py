@@ -127,8 +127,9 @@ async def test_a_server_that_is_full_says_so(own_server: OwnServer) -> None:
         with pytest.raises(Transient, match="maxmemory") as caught:
             await bus.publish(*(scene.envelope(b"x" * 100_000) for _ in range(20)))
         assert not isinstance(caught.value, Unavailable)
-        # What frees memory goes on: what is finished can be told, leases are kept, and partitions can be taken over.
-        await recorder.commit_all()
+        await recorder.commit_all()  # what frees memory goes on
+        if (await client.info("server"))["redis_version"].startswith("6."):
+            pytest.skip("Redis 6 runs no script that writes while it is full: leases run out, and are taken after that")
         await backing.let_pass(1.5 * backing.session_s)
         await bus.check()
         assert not recorder.revocations
