@@ -11,6 +11,8 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete  # type: ignore[import-untyped]
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]
+from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
+from aiokafka.protocol.produce import ProduceRequest  # type: ignore[import-untyped]
 from faststream import BaseMiddleware
 
 from adapters.bus.kafka.bus import KafkaBus, group_of
@@ -20,6 +22,7 @@ from adapters.clock.system import SystemClock
 from contracts.errors import BadInput, Faults, Permanent, Transient
 from contracts.message import Delivery, Envelope
 from contracts.ports.bus import Assignment
+from tests.adapters.test_kafka_canaries import batch
 from tests.conformance.bus_recorder import Recorder, job, stream
 from tests.conformance.bus_scene import Scene
 from tests.conformance.test_bus_kafka import KafkaBacking, backing_on
@@ -163,6 +166,36 @@ async def test_whatever_strangers_write_arrives(world: World) -> None:
     assert seen[6].published_at is not None
     assert seen[6].published_at.year == 1970
     assert len({one.id for one in seen}) == 7
+
+
+async def test_a_record_that_the_client_fails_on_stops_nothing_and_loses_nothing(world: World) -> None:
+    await world.make_topic()
+    recorder = world.scene.recorder(commits=True)
+    bus = await world.started(recorder)
+    await world.scene.until(lambda: len(recorder.held) == 1)
+    recorder.pause("not yet")
+    await world.scene.publish(bus, 10)
+    await write(world.url, world.scene.address, batch([b"good", b"\xff\xfe\xfd\xfc", b"last"]))
+    await world.scene.publish(bus, 10)
+    recorder.resume("not yet")
+    await world.scene.until(lambda: len(recorder.deliveries) == 23)
+    positions = [delivery.position for delivery in recorder.deliveries]
+    assert positions == list(range(23))
+    assert recorder.deliveries[11].envelope.headers == {"\\xff\\xfe\\xfd\\xfc": "v"}
+    assert recorder.deliveries[11].envelope.body == b"1"
+    await bus.check()
+
+
+async def write(url: str, topic: str, data: bytes) -> None:
+    """These very bytes, as a batch."""
+    client = AIOKafkaClient(bootstrap_servers=url)
+    await client.bootstrap()
+    try:
+        request = ProduceRequest(transactional_id=None, required_acks=-1, timeout=5_000, topics=[(topic, [(0, data)])])
+        answer = await client.send(client.get_random_node(), request)
+        assert answer.topics[0][1][0][1] == 0, answer
+    finally:
+        await client.close()
 
 
 async def test_our_keys_lie_where_those_of_other_clients_lie(world: World) -> None:

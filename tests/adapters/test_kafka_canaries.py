@@ -1,4 +1,4 @@
-"""aiokafka's internals that the Kafka bus stands on, all used in `adapters/bus/kafka/seams.py`.
+"""aiokafka's internals that the Kafka bus stands on, used in `seams.py` and `salvage.py` of `adapters/bus/kafka`.
 
 When aiokafka is raised and something here fails, the name of the test says which seam moved.
 """
@@ -22,13 +22,15 @@ from aiokafka.consumer.group_coordinator import (  # type: ignore[import-untyped
     CoordinatorGroupRebalance,
     GroupCoordinator,
 )
-from aiokafka.errors import RebalanceInProgressError  # type: ignore[import-untyped]
+from aiokafka.errors import CorruptRecordException, RebalanceInProgressError  # type: ignore[import-untyped]
 from aiokafka.record.default_records import DefaultRecordBatchBuilder  # type: ignore[import-untyped]
 from aiokafka.record.memory_records import MemoryRecords  # type: ignore[import-untyped]
+from aiokafka.record.util import calc_crc32c  # type: ignore[import-untyped]
 from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
 from adapters.bus.kafka import seams
 from adapters.bus.kafka.delivery import KafkaDelivery
+from adapters.bus.kafka.salvage import read as read_salvaged
 from contracts.message import Partition
 
 pytestmark = pytest.mark.anyio
@@ -37,10 +39,10 @@ KAFKA = Path(seams.__file__).parent
 TP = TopicPartition("orders", 0)
 
 
-def test_private_names_of_aiokafka_are_used_in_one_file_only() -> None:
+def test_private_names_of_aiokafka_are_used_in_two_files_only() -> None:
     ours = {"self", "cls"}
     for path in KAFKA.glob("*.py"):
-        if path.name == "seams.py":
+        if path.name in {"seams.py", "salvage.py"}:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
@@ -190,3 +192,44 @@ def test_what_is_not_read_so_is_a_record_with_the_same_names() -> None:
 def test_what_is_no_fetch_is_left_alone() -> None:
     seams.read_as(Consumer(None), TP, lambda *_: None)
     seams.read_as(Consumer(partition_records()), TP, lambda *_: None)
+
+
+def batch(names: list[bytes]) -> bytes:
+    """Records with one header each, whose name is any bytes of the length of `XXXX`."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=0,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=1 << 16,
+    )
+    for number, _ in enumerate(names):
+        builder.append(number, timestamp=1_000, key=None, value=b"%d" % number, headers=[("XXXX", b"v")])
+    data = bytearray(builder.build())
+    for name in names:
+        at = data.index(b"XXXX")
+        data[at : at + 4] = name
+    data[17:21] = calc_crc32c(bytes(data[21:])).to_bytes(4, "big")
+    return bytes(data)
+
+
+def test_a_header_name_that_is_not_utf_8_is_what_aiokafka_fails_on() -> None:
+    data = batch([b"good", b"\xff\xfe\xfd\xfc", b"last"])
+    with pytest.raises(UnicodeDecodeError):
+        list(PartitionRecords(TP, MemoryRecords(data), [], 0, None, None, True, 1))
+    read = read_salvaged(TP, data, [], 0)
+    assert [(one.offset, one.value, one.headers) for one in read] == [
+        (0, b"0", (("good", b"v"),)),
+        (1, b"1", (("\\xff\\xfe\\xfd\\xfc", b"v"),)),
+        (2, b"2", (("last", b"v"),)),
+    ]
+    assert read.next_fetch_offset == 3
+
+
+def test_what_is_corrupt_is_not_salvaged() -> None:
+    data = bytearray(batch([b"good"]))
+    data[-1] ^= 0xFF
+    with pytest.raises(CorruptRecordException):
+        list(read_salvaged(TP, bytes(data), [], 0))

@@ -15,12 +15,16 @@ from adapters.bus.kafka.delivery import KafkaDelivery
 from adapters.bus.kafka.lease import KafkaLease
 from adapters.bus.kafka.limits import KafkaLimits
 from adapters.bus.kafka.member import Member
+from adapters.bus.kafka.salvage import read_leniently
+from adapters.bus.owned import OwnedTasks
 from adapters.bus.turn import next_turn
 from contracts.ports.clock import Clock
 
 _logger = logging.getLogger("millrace.bus")
 
 ERROR_PAUSE_S = 1.0
+UNREADABLE_PAUSE_S = 5.0
+UNREADABLE = "bus: unreadable"
 POLL_S = 1.0
 """aiokafka is asked at least so often, for it tells its troubles only to who asks."""
 
@@ -44,7 +48,13 @@ class Fetching:
         self._nowhere = TopicPartition(member.topic, -1)
         self._stirred = False
         self._arrival: asyncio.Future[None] | None = None
+        self._tasks = OwnedTasks(f"fetching {member.topic}")
         member.wake = self.wake
+
+    async def close(self) -> None:
+        """Nothing of it runs any more."""
+        self.draining = True
+        await self._tasks.close()
 
     def wake(self) -> None:
         self._stirred = True
@@ -56,6 +66,11 @@ class Fetching:
         rows, size_bytes = (self._limits.max_rows, self._limits.max_bytes) if whole else (1, self._limits.max_bytes)
         while seams.is_running(client):
             self._stirred = False
+            try:
+                await client.getmany(self._nowhere)
+            except KafkaError as error:
+                await self._trouble(error)
+                continue
             took = await self._take(client, hook=whole)
             for lease in list(self._member.leases.values()):
                 if lease.waiting and lease.ready and not self.draining:
@@ -81,9 +96,8 @@ class Fetching:
                 fetched = (await client.getmany(tp, max_records=self._limits.max_rows)).get(tp)
             except OffsetOutOfRangeError:
                 self._member.reopen(lease)
-            except KafkaError as error:
-                self._member.seek(lease)  # aiokafka would skip what it had read before the error
-                await self._trouble(error)
+            except Exception as error:  # noqa: BLE001 - what is corrupt may fail in any way
+                self._unreadable(client, lease, error)
             else:
                 if fetched and lease.opened:
                     took = True
@@ -91,12 +105,35 @@ class Fetching:
                     lease.end = max(lease.end, client.highwater(tp) or 0)
         return took
 
-    async def _wait(self, client: Any) -> None:
+    def _unreadable(self, client: Any, lease: KafkaLease, error: Exception) -> None:
+        """aiokafka would go on behind what it had read before the error, and behind what it can't read."""
+        self._member.seek(lease)
+        lease.pause(UNREADABLE)
+        index = lease.partition.index
+        self._member.faults[index] = f"can't be read from {lease.position} on: {type(error).__name__}: {error}"
+        _logger.error("%r can't be read from %d on", lease, lease.position, exc_info=error)
+        self._tasks.start(self._salvage(client, lease), f"salvage partition {index}")
+
+    async def _salvage(self, client: Any, lease: KafkaLease) -> None:
+        """Read it in another way, or wait: for a codec that is missing, for a broker that has the bytes right."""
         try:
-            await client.getmany(self._nowhere)
-            self.fault = ""
-            if self._stirred:
-                return
+            size_bytes = self._limits.partition_fetch_bytes
+            records, position = await read_leniently(client, lease.tp, lease.position, size_bytes=size_bytes)
+        except Exception as error:
+            _logger.error("%r can't be read at all", lease, exc_info=error)
+            await self._clock.sleep(UNREADABLE_PAUSE_S)
+        else:
+            if self._member.is_ours(lease) and lease.opened:
+                lease.take(records)
+                lease.skip_to(position)
+                self._member.faults.pop(lease.partition.index, None)
+        lease.resume(UNREADABLE)
+
+    async def _wait(self, client: Any) -> None:
+        self.fault = ""
+        if self._stirred:
+            return
+        try:
             self._arrival = seams.arrival(client)
             async with self._clock.timeout(POLL_S):
                 await self._arrival

@@ -136,6 +136,8 @@ class KafkaLease:
 
     def take(self, fetched: list[Any]) -> None:
         """What aiokafka handed out, in order; what was handed over before is left out."""
+        if not fetched:
+            return
         deliveries = [one if one.__class__ is KafkaDelivery else self.read(None, one) for one in fetched]
         self.position = deliveries[-1].position + 1
         handed = self._handed or 0
@@ -143,6 +145,11 @@ class KafkaLease:
             again = self._again
             deliveries = [one for one in deliveries if one.position >= handed or one.position in again]
         self._pending.extend(deliveries)
+
+    def skip_to(self, position: int) -> None:
+        """What lies before it is in hand, or is nothing for us."""
+        self.position = max(self.position, position)
+        self._member.seek(self)
 
     def next_fetch(self, max_rows: int, max_bytes: int) -> list[KafkaDelivery]:
         """So many of what is in hand, one at least."""

@@ -134,6 +134,8 @@ class MountedSubscriber(SubscriberUsecase[Any]):
             await member.leave()
         finally:
             await self._loop.close()
+            if self._fetching is not None:
+                await self._fetching.close()
             client, self._client = self._client, None
             if client is not None:
                 await self._stopped(client)
@@ -147,6 +149,8 @@ class MountedSubscriber(SubscriberUsecase[Any]):
         if client is not None:
             await seams.abandon_consumer(client)
         await self._loop.close()
+        if self._fetching is not None:
+            await self._fetching.close()
         if member is not None:
             await member.abandon()
 

@@ -212,17 +212,17 @@ async def _create(admin: Any, missing: Sequence[Declared]) -> None:
             if code not in (0, EXISTS)
         }
     if refused:
-        raise Faults(
-            "kafka topics",
-            [
-                f"{one.name} is not there for this user, and may not be made ({refused[one.name]}): "
-                f"make it with {one.partitions} partitions and {', '.join(f'{key}={value}' for key, value in one.settings.items())}"
-                for one in missing
-                if one.name in refused
-            ],
-        )
+        raise Faults("kafka topics", [_to_make(one, refused[one.name]) for one in missing if one.name in refused])
     for one in missing:
         _logger.info("topic %s made with %d partitions, %s", one.name, one.partitions, one.settings)
+
+
+def _to_make(one: Declared, why: str) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in one.settings.items())
+    return (
+        f"{one.name} is not there for this user, and may not be made ({why}): "
+        f"make it with {one.partitions} partitions and {settings}"
+    )
 
 
 async def _ready(admin: Any, made: Mapping[str, Declared], clock: Clock) -> None:
