@@ -251,18 +251,20 @@ class StreamConsumer:
             except asyncio.CancelledError:
                 if passage.cut is None:
                     raise
-                asyncio.current_task().uncancel()  # type: ignore[union-attr]  # it was meant for this passage alone
             finally:
                 passage.task = None
                 self._ended_one(lane, passage)
+            if passage.cut is not None:
+                # It was meant for this passage alone, also where its handler's end was made an outcome of.
+                asyncio.current_task().uncancel()  # type: ignore[union-attr]
+            carried += 1
+            if carried % TURN_EVERY == 0:
+                await next_turn()
             following = self._following()
             if following is None:
                 return
             lane, passage = following
             self._began(passage)
-            carried += 1
-            if carried % TURN_EVERY == 0:
-                await next_turn()
 
     def _began(self, passage: Passage) -> None:
         self.passages.add(passage)

@@ -140,8 +140,8 @@ class OwnedPartition:
     def begin(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Those that are to be carried: not what is open or finished already, when the bus repeats itself."""
         fresh = [delivery for delivery in deliveries if self._begin(delivery)]
-        if self._reach is not None and fresh and self._since_step:
-            self._step(fresh[-1].position)
+        if self._reach is not None and fresh and fresh[-1].position >= (self._steps[-1] if self._steps else self._reach):
+            self._step(fresh[-1].position)  # also for what comes again: it may lie beyond what the ledger knows of
         if not self._full and self._is_heavy():
             self._full = True
             self.assignment.pause(FULL)

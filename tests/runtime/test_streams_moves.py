@@ -1,4 +1,4 @@
-"""Partitions that move while something is asked about them: what comes back too late changes nothing, and breaks nothing.
+"""Partitions that move while something is asked about them: what comes back too late changes nothing.
 
 Each of these was found by the simulation (`tests/simulation`).
 """
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from adapters.clock.manual import ManualClock
-from contracts.message import Partition
-from contracts.ports.partitions import Hold, Reported
+from contracts.message import Delivery, Envelope, Partition
+from contracts.ports.partitions import Hold, Reported, Taken
+from runtime.streams.partition import OwnedPartition
 from runtime.streams.routes import Streams
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ class Consumer:
     def __init__(self) -> None:
         hold = Hold("orders", Partition("orders.raw", 0), 1)
         report = Reported(hold=hold, position=None, reach=0)
-        self.owned: dict[str, Any] = {"assignment": SimpleNamespace(report=lambda anyway: report, commit=self.commit)}
+        self.owned: dict[str, Any] = {"assignment": SimpleNamespace(report=lambda **_: report, commit=self.commit)}
         self.losses: list[object] = []
 
     async def commit(self) -> None:
@@ -63,3 +64,43 @@ async def test_a_partition_that_another_worker_has_taken_is_lost(clock: ManualCl
     streams.consumers.append(consumer)  # type: ignore[arg-type]
     await streams.commit()
     assert consumer.losses == [ours]
+
+
+class Assignment:
+    """What a partition needs of one."""
+
+    partition = Partition("orders.raw", 0)
+    lag = 0
+
+    def pause(self, reason: str) -> None: ...
+
+    def resume(self, reason: str) -> None: ...
+
+
+def told(owned: OwnedPartition) -> None:
+    """The ledger hears how far the partition is."""
+    report = owned.report()
+    assert report is not None
+    owned.reported(report)
+
+
+def test_what_was_handed_back_when_a_partition_was_taken_again_can_start() -> None:
+    hold = Hold("orders", Assignment.partition, 1)
+    owned = OwnedPartition(Assignment(), transactional=True)  # type: ignore[arg-type]
+    owned.taken(Taken(hold=hold), (), durable=True)
+    deliveries = [
+        Delivery(Envelope(id=f"m{at}", address="orders.raw", body=b"{}"), Assignment.partition, at) for at in range(3)
+    ]
+    assert owned.begin(deliveries) == deliveries
+    assert not owned.may_start(2)
+    told(owned)
+    assert owned.may_start(2)
+    assert owned.taken_again(Taken(hold=hold), (), durable=True) == [0, 1, 2]
+    assert owned.begin(deliveries[:2]) == deliveries[:2]
+    assert not owned.may_start(1), "the ledger has to know first"
+    told(owned)
+    assert owned.may_start(1)
+    assert owned.begin(deliveries[2:]) == deliveries[2:]
+    owned.may_start(2)
+    told(owned)
+    assert owned.may_start(2)
