@@ -35,8 +35,10 @@ class Group:
         return tuple(self._members)
 
     def join(self, member: Member) -> None:
-        self._members.append(member)
-        self.balance()
+        """Idempotent."""
+        if member not in self._members:
+            self._members.append(member)
+            self.balance()
 
     def leave(self, member: Member) -> None:
         """Idempotent. What it holds is handed to others as it gives it up."""
