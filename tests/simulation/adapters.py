@@ -33,6 +33,7 @@ def _settings(lease_s: float, drain_timeout_s: float) -> settings.Settings:
         "worker_lease_s": lease_s,
         "drain_timeout_s": drain_timeout_s,
         "job_slots": 2,
+        "loop_stall_s": 0.0,
     }
     return settings.load(overrides=chosen, environ={}, directory=Path("/nonexistent"))
 
