@@ -140,8 +140,10 @@ class OwnedPartition:
     def begin(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Those that are to be carried: not what is open or finished already, when the bus repeats itself."""
         fresh = [delivery for delivery in deliveries if self._begin(delivery)]
-        if self._reach is not None and fresh and fresh[-1].position >= (self._steps[-1] if self._steps else self._reach):
-            self._step(fresh[-1].position)  # also for what comes again: it may lie beyond what the ledger knows of
+        if self._reach is not None and fresh:
+            covered = self._steps[-1] if self._steps else self._reach
+            if fresh[-1].position >= covered:  # what comes again may lie beyond what the ledger knows of, too
+                self._step(fresh[-1].position)
         if not self._full and self._is_heavy():
             self._full = True
             self.assignment.pause(FULL)
