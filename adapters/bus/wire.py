@@ -24,7 +24,9 @@ OURS = frozenset({ID, CORRELATION, PUBLISHED_AT, NOT_BEFORE, PRIORITY})
 PRIORITY_MAX = 2**31 - 1
 """What the ledger's column holds; more is taken as this."""
 
-_ORIGIN_CHARS = 128
+LONGEST_ID = 128
+"""As `CORRELATION_ID` says."""
+
 _safe = CORRELATION_ID.fullmatch
 
 
@@ -60,10 +62,7 @@ def from_wire(
         return Envelope(
             id=origin, address=address, body=body, key=key, correlation_id=origin, published_at=instant(stored_ms)
         )
-    said: dict[str, str] = {}
-    for name, value in headers:
-        if value is not None:
-            said[name] = value if value.__class__ is str else value.decode(errors="replace")  # type: ignore[union-attr]
+    said = {name: _text(value) for name, value in headers if value is not None}
     identity = said.pop(ID, "")
     if not _safe(identity):
         identity = _foreign_id(said, origin)
@@ -86,10 +85,10 @@ def from_wire(
     )
 
 
-def origin_of(address: str, place: str) -> str:
+def origin_of(address: str, place: str, *, longest: int = LONGEST_ID) -> str:
     """Where a message lies, as an id that is safe in logs; `place` must differ for an address that was made anew."""
     origin = f"{address}:{place}"
-    if len(origin) <= _ORIGIN_CHARS and _safe(origin):
+    if len(origin) <= longest and _safe(origin):
         return origin
     return hashlib.sha256(origin.encode(errors="surrogatepass")).hexdigest()
 
@@ -113,6 +112,8 @@ def parsed(text: str) -> datetime | None:
     """An RFC 3339 instant in UTC; None when it is something else, for what it says is nobody's to trust."""
     try:
         at = datetime.fromisoformat(text)
+        if at.tzinfo is UTC:
+            return at
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
@@ -126,6 +127,10 @@ def instant(ms: int) -> datetime | None:
         return datetime.fromtimestamp(ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _text(value: bytes | str) -> str:
+    return value if value.__class__ is str else str(value, "utf-8", "replace")  # type: ignore[arg-type]
 
 
 def _foreign_id(said: Mapping[str, str], origin: str) -> str:

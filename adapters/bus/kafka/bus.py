@@ -210,7 +210,12 @@ class KafkaBus:
             return await places.look_up(self._broker.admin, client, topic, indices, group=group, ledger=self._ledger)
 
         settings = MemberSettings(
-            topic=topic, group=group, ledger=self._ledger, limits=self._limits, revoke_wait_s=self._revoke_wait_s
+            topic=topic,
+            group=group,
+            ledger=self._ledger,
+            limits=self._limits,
+            revoke_wait_s=self._revoke_wait_s,
+            member=self._member,
         )
         return Member(consumer, settings, self._clock, look_up)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -43,13 +44,19 @@ class KafkaDelivery(msgspec.Struct, eq=False, gc=False):
 
 def envelope_of(raw: Any, partition: Partition) -> Envelope:
     """Never fails, whatever the record is."""
-    # The time stands in the id because offsets begin again in a topic that was made anew.
-    place = f"{partition.index}:{raw.offset}:{raw.timestamp}"
+    key, stored_ms = raw.key, raw.timestamp
     return from_wire(
         partition.address,
         raw.value or b"",
-        key=key_text(raw.key),
+        key=None if key is None else key_text(key),
         headers=raw.headers,
-        origin=origin_of(partition.address, place),
-        stored_ms=raw.timestamp,
+        # The time stands in the id because offsets begin again in a topic that was made anew.
+        origin=f"{_origin(partition)}:{raw.offset}:{stored_ms}",
+        stored_ms=stored_ms,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _origin(partition: Partition) -> str:
+    """Leaves room for the numbers that follow."""
+    return origin_of(partition.address, f"{partition.index}", longest=80)

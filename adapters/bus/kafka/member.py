@@ -41,6 +41,11 @@ class MemberSettings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: str
     limits: KafkaLimits
     revoke_wait_s: float
+    member: str = ""
+
+    @property
+    def namesake(self) -> str:
+        return f" (does another process call itself {self.member!r} too?)" if self.member else ""
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -259,7 +264,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._assigned = set()
         for lease in list(self.leases.values()):
             if not lease.over:
-                _logger.warning("%r is lost: its group went on without this member", lease)
+                _logger.warning("%r is lost: its group went on without this member%s", lease, self._settings.namesake)
                 lease.over = True
                 if not lease.revoking:
                     self._give_up(lease)
