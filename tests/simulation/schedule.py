@@ -68,6 +68,7 @@ def play(plan: Plan) -> Ended:
             trace=world.trace,
             error=world.error,
         )
+        world.over = True
         world.loop.dispose()
     return ended
 

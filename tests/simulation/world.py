@@ -57,6 +57,7 @@ class World:
         self.runs: Counter[str] = Counter()
         self.verdict = Verdict(self)
         self.calm = False
+        self.over = False
         self.down_until = 0.0
         self.violation = ""
         self.error: BaseException | None = None
@@ -68,6 +69,8 @@ class World:
     # What is seen.
 
     def note(self, who: str, what: str, detail: str = "") -> None:
+        if self.over:
+            return
         self.trace.append((round(self.loop.time(), 6), who, what, detail))
 
     def violated(self, text: str) -> None:
@@ -219,12 +222,12 @@ class World:
         await worker.supervisor.stopping.wait()
         if worker.supervisor.failed:
             self.violated(f"{process.name} gave up: {worker.supervisor.reason}")
-        began_at, held_up_s = self.loop.time(), process.held_up_s
+        began_at, held_up_s, calmly = self.loop.time(), process.held_up_s, self.calm
         self.note(process.name, "drains", worker.supervisor.reason)
         process.report = await worker.stop()
         took_s = self.loop.time() - began_at - (process.held_up_s - held_up_s)
         self.note(process.name, "left", str(process.report))
-        if self.calm and held_up_s == process.held_up_s and process.report.faults:
+        if calmly and held_up_s == process.held_up_s and process.report.faults:
             self.violated(f"{process.name} left with faults: {process.report.faults}")
         if took_s > self.plan.drain_timeout_s + DRAIN_SLACK_S:
             self.violated(f"{process.name} took {took_s:.1f} s to drain, of {self.plan.drain_timeout_s:g} s")
