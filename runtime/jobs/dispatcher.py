@@ -285,7 +285,8 @@ class Dispatcher:
 
     def _ended(self, run: Run, task: asyncio.Task[outcome.Outcome]) -> None:
         claim = run.handle.claim
-        self.runs.pop(claim.id, None)
+        if self.runs.get(claim.id) is run:  # its next run may have begun before this task was seen to end
+            del self.runs[claim.id]
         self._busy[claim.address] -= 1
         if not task.cancelled() and (error := task.exception()):
             self._log.error("a run broke outside its handler", job=claim.id, error=repr(error))

@@ -13,6 +13,7 @@ from contracts.job import Job, JobState, Progress
 from contracts.message import Contract
 from contracts.module import Module, Overrun, Retry
 from contracts.ports import Clock, Log
+from contracts.ports.ledger import Settlement
 from tests.kit.harness import HarnessBus, JobFailed, Running, harness
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +113,26 @@ async def test_a_failed_job_is_tried_again_after_a_growing_wait(clock: ManualClo
     first, second, third = jobs.at
     assert 0.1 <= second - first <= 1.0, "when it is due, not with the next look at the queue"
     assert 0.3 <= third - second <= 3.0
+
+
+async def test_a_run_may_begin_before_the_last_one_of_its_job_was_seen_to_end(clock: ManualClock) -> None:
+    jobs = Jobs(retry=Retry(attempts=2, first_s=0.001, max_s=0.001))
+    jobs.errors = [RuntimeError("at first")]
+    async with harness(jobs.module, clock=clock) as running:
+        settler, dispatcher = running.worker.settler, running.worker.dispatcher
+        settle = settler.settle
+
+        async def settle_slowly(settlement: Settlement) -> bool:
+            settled = await settle(settlement)
+            await clock.sleep(0.1)
+            dispatcher.left_queued()
+            await clock.sleep(1.0)
+            return settled
+
+        settler.settle = settle_slowly  # type: ignore[method-assign]
+        assert (await running.job("run.work", Work(takes_s=5.0))).attempt == 2
+        assert len(jobs.at) == 2
+        assert jobs.at[1] - jobs.at[0] < 1.0, "else this shows nothing"
 
 
 async def test_after_its_attempts_it_has_failed_with_all_that_is_known(clock: ManualClock) -> None:
