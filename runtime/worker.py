@@ -35,6 +35,7 @@ from runtime.policy.drain import Phase
 from runtime.settings import Settings
 from runtime.streams.consumer import StreamConsumer
 from runtime.streams.routes import Streams
+from runtime.supervision import Supervision
 from runtime.supervisor import DrainReport, Step, Supervisor
 from runtime.tasks import Tasks
 from runtime.wiring import PROVIDED, Adapters
@@ -66,6 +67,7 @@ class Worker:
         )
         self.tasks = Tasks()
         self.loops = Loops(self.tasks, self.clock, self.log, self._crashed)
+        self.supervision = Supervision(adapters, sync_threads=settings.sync_threads, loop_stall_s=settings.loop_stall_s)
         self._all_mounted = self._mount_all()
         self.mounted: dict[str, Mounted] = {}
         """By address; where several groups read one stream, any of them: they agree on what a message is."""
@@ -95,7 +97,7 @@ class Worker:
             for route in module.routes:
                 needs = self.needs[module.name, route.address]
                 made = {name: getattr(self.adapters, port) for name, port in needs.per_process.items()}
-                mounted.append(Mounted(module, route, made, needs.per_work))
+                mounted.append(self.supervision.mounted(module, route, made, needs))
         return mounted
 
     def _wire_jobs(self, only: Sequence[str]) -> None:
@@ -147,6 +149,8 @@ class Worker:
                     hurry=self.streams.hurry,
                 )
                 self.streams.add(consumer)
+                if one.gate:
+                    one.gate.subscribe(consumer)
                 self.adapters.bus.mount(consumer, schema=descriptor.schema_of(one.route.contract))
 
     def _outbox_is_full(self, full: bool) -> None:
@@ -163,6 +167,7 @@ class Worker:
             self._give_logging_back = self.adapters.take_over_logging()
             await self._begin()
         except BaseException:
+            await self.supervision.stop()
             await self.loops.stop()
             if self.http:
                 await self.http.stop()
@@ -204,6 +209,7 @@ class Worker:
             for hook in module.startup_hooks:
                 await self._call_hook(module, hook)
         await self.lease.join(http=self.http.address if self.http else "")
+        self.supervision.start(self.loops)
         start = self.loops.start
         start("lease", self.lease.run)
         start("settle", self.settler.run)
@@ -244,6 +250,7 @@ class Worker:
             stop_intake=("stop intake", self._stop_intake),
             hooks=[*hooks, *self.before_closing],
             close=[
+                ("supervision", self.supervision.stop),
                 ("commit", self.streams.commit),
                 ("outbox", partial(self.outbox.flush, timeout_s=OUTBOX_FLUSH_S)),
                 ("loops", self.loops.stop),

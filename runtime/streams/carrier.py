@@ -169,7 +169,10 @@ class Carrier:
             waited_s += wait_s
             passage.asleep = True
             try:
-                await self.clock.sleep(wait_s)
+                if self.mounted.gate and self.mounted.gate.down:
+                    await self.mounted.gate.passable()
+                else:
+                    await self.clock.sleep(wait_s)
             finally:
                 passage.asleep = False
 

@@ -129,6 +129,14 @@ class StreamConsumer:
             for passage in ours:
                 passage.end("drain")
 
+    # What a breaker tells (`runtime.gate.Subscriber`).
+
+    def opened(self, name: str, why: str) -> None:
+        self.pause(f"breaker: {name}")
+
+    def closed(self, name: str) -> None:
+        self.resume(f"breaker: {name}")
+
     # What breakers, storms and bounds need.
 
     def pause(self, reason: str) -> None:
