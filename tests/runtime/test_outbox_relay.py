@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,46 +13,14 @@ from adapters.clock.manual import ManualClock
 from adapters.ledger.memory import MemoryLedger
 from adapters.metrics.memory import MemoryMetrics
 from contracts import metrics as metric
-from contracts.errors import Permanent, Transient, Unavailable
+from contracts.errors import Unavailable
 from contracts.message import Envelope
 from contracts.ports import Bus, Log
 from contracts.ports.ledger import LetterFilter
 from runtime.outbox import BACKOFF_MAX_S, LIMIT, POLL_S, OutboxRelay
+from tests.kit.toy_bus import Lines, ToyBus
 
 pytestmark = pytest.mark.anyio
-
-
-class Lines:
-    """Implements as much of `Log` as is needed: what was said, by level."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[str, str]] = []
-
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda message, **_: self.said.append((level, message))
-
-
-class ToyBus:
-    """Takes messages as long as nothing speaks against it."""
-
-    def __init__(self) -> None:
-        self.calls: list[list[str]] = []
-        self.taken: list[str] = []
-        self.down: Exception | None = None
-        self.refused: set[str] = set()
-        self.room = 10**9
-
-    async def publish(self, *envelopes: Envelope) -> None:
-        self.calls.append([envelope.id for envelope in envelopes])
-        if self.down is not None:
-            raise self.down
-        for envelope in envelopes:
-            if envelope.id in self.refused:
-                raise Permanent(f"{envelope.id} is too large")
-            if not self.room:
-                raise Transient("the topic is full")
-            self.room -= 1
-            self.taken.append(envelope.id)
 
 
 class Scene:
