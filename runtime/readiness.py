@@ -13,7 +13,6 @@ from runtime.watchdog import LoopStalls
 from runtime.wiring import check
 
 if TYPE_CHECKING:
-    from runtime.supervision import Supervision
     from runtime.worker import Worker
 
 CHECK_TIMEOUT_S = 2.0
@@ -62,7 +61,7 @@ class Readiness:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._supervision: Supervision | None = getattr(worker, "supervision", None)
+        self._supervision = worker.supervision
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
         self._checks: dict[str, Checked] = {}
@@ -73,7 +72,7 @@ class Readiness:
             await self._ask()
         phase = self._worker.supervisor.phase
         waiting = self._waiting()
-        checks, breakers = self._checks, self._supervision.breakers.states() if self._supervision else {}
+        checks, breakers = self._checks, self._supervision.breakers.states()
         if not in_full:
             checks = {name: msgspec.structs.replace(one, fault="") for name, one in checks.items()}
             breakers = {name: msgspec.structs.replace(one, why="") for name, one in breakers.items()}
@@ -83,19 +82,16 @@ class Readiness:
             checks=checks,
             routes=waiting,
             breakers=breakers,
-            loop=self._supervision.watchdog.stalls if self._supervision else None,
+            loop=self._supervision.watchdog.stalls,
         )
 
     def _status(self, waiting: tuple[Waiting, ...]) -> Status:
         if not waiting and all(one.status == "ok" for one in self._checks.values()):
             return "ok"
-        routes = len(self._supervision.breakers.gates) if self._supervision else 0
-        return "degraded" if len(waiting) < routes else "unavailable"
+        return "degraded" if len(waiting) < len(self._supervision.breakers.gates) else "unavailable"
 
     def _waiting(self) -> tuple[Waiting, ...]:
         """Routes that need what does not answer; every route needs the bus."""
-        if self._supervision is None:
-            return ()
         failing = {name for name, one in self._checks.items() if one.status != "ok"}
         found = [
             (gate, tuple(sorted({*gate.down, *(failing & {*gate.needs, "bus"})})))

@@ -29,8 +29,8 @@ async def startup(state: State) -> Response[dict[str, str]]:
 
 @get("/health/ready", summary="Can the process take work?", tags=["health"])
 async def ready(state: State, request: Request) -> Response[Report]:  # type: ignore[type-arg]
-    """Each adapter's check with its latency in milliseconds. 503 unless all are well and the process is running: while
-    it drains, no more work should come here."""
+    """Each adapter's check with its latency in milliseconds. 503 when none of the routes can take work, or the process
+    does not run: while it drains, no more work should come here. `degraded`: some routes wait for what is down."""
     site: Site = state.site
     report = await site.readiness.report(in_full=request.scope["state"]["sees_all"])
     return Response(report, status_code=200 if report.ok else 503)

@@ -86,12 +86,14 @@ async def test_a_starting_worker_is_alive_and_not_ready(database_url: str, tmp_p
     await worker.stop()
 
 
-async def test_a_database_that_is_down_makes_it_unready_and_alive(
+async def test_a_database_that_is_down_makes_it_degraded_while_a_route_goes_on_without_it(
     site: Site, databases: Databases, database_url: str
 ) -> None:
     async with unreachable(databases, database_url):
         ready = await site.get("/health/ready")
-        assert ready.status_code == 503
+        assert (ready.status_code, as_json(ready)["status"]) == (200, "degraded")
+        waiting = {route["address"]: route["waits_for"] for route in as_json(ready)["routes"]}
+        assert waiting == {"run.echo": ["db", "ledger"], "run.held": ["ledger"]}, "seen.raw needs none"
         checks = as_json(ready)["checks"]
         assert checks["db"]["status"] == "unavailable"
         assert checks["db"]["fault"]
