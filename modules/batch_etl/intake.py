@@ -6,10 +6,9 @@ the block that it is at.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from contracts.dataset import CsvFormat, Dataset, JsonlFormat, ParquetFormat
 from contracts.errors import BadInput, Permanent
@@ -23,13 +22,10 @@ from modules.batch_etl.rejects import Rejects
 from modules.batch_etl.rows import Bad, Piece, Reader, Rows
 from modules.batch_etl.rules import Rules
 from modules.batch_etl.source import Fingerprint, blocks
-from modules.batch_etl.threads import each_in_thread, in_thread
+from modules.batch_etl.threads import both, each_in_thread, in_thread
 
 if TYPE_CHECKING:
     import polars as pl
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 FILE_SHIFT = 40
 """The place of a row in the input is its file's index and, below this bit, its line."""
@@ -85,7 +81,7 @@ class Intake:
         async with aclosing(blocks(files, info, self.dataset, taken, scratch=self.scratch)) as content:
             async for block in content:
                 # One block is split while the rows of the one before it are cast: two cores have work.
-                split, frame = await _both(in_thread(reader.feed, block), in_thread(self._cast_all, reader, split))
+                split, frame = await both(in_thread(reader.feed, block), in_thread(self._cast_all, reader, split))
                 self.bytes = before + taken.size_bytes
                 await told(self.read, self.bytes)
                 if frame is not None:
@@ -132,15 +128,6 @@ class Intake:
 
     def close(self) -> None:
         self.rejects.close()
-
-
-async def _both(one: Awaitable[S], other: Awaitable[T]) -> tuple[S, T]:
-    """Both answers, once both have ended; the error of either, of `other` first."""
-    first, second = await asyncio.gather(one, other, return_exceptions=True)
-    for error in (second, first):
-        if isinstance(error, BaseException):
-            raise error
-    return cast(S, first), cast(T, second)
 
 
 def reader_for(dataset: Dataset, path: str, *, scratch: str | None = None) -> Reader:
