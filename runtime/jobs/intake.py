@@ -52,6 +52,7 @@ class Intake:
         # Two may post under one id at the same time: each is answered, the first to ask first.
         self._expected: dict[str, list[asyncio.Future[Recorded | Permanent]]] = {}
         self._full: set[Assignment] = set()
+        self._unacknowledged: dict[Assignment, JobConsumer] = {}
 
     def expect(self, message_id: str) -> asyncio.Future[Recorded | Permanent]:
         """A future of what recording made of the command with this id; forget it with `cancel()`."""
@@ -141,16 +142,16 @@ class Intake:
             self._dispatcher.left_queued()
 
     async def _acknowledge(self, batch: Sequence[tuple[JobConsumer, Assignment, Delivery]]) -> None:
-        touched = {}
         for consumer, assignment, delivery in batch:
             consumer.finished(assignment, delivery)
-            touched[assignment] = consumer
-        for assignment, consumer in touched.items():
+            self._unacknowledged[assignment] = consumer
+        for assignment, consumer in tuple(self._unacknowledged.items()):
             try:
-                await assignment.commit(consumer.watermark(assignment))
+                await assignment.commit(consumer.watermark(assignment))  # while the bus is down, it is tried again
             except LeaseLost:
                 # Someone else has the partition and will record these again: a no-op by id.
                 self._log.debug("a partition moved before its commands were acknowledged")
+            del self._unacknowledged[assignment]
 
     async def _bury(self, delivery: Delivery, reason: str, error: Permanent) -> None:
         await self._ledger.dead_letters.bury([dead_letter(delivery, Dead(reason=reason, error=str(error)))])

@@ -195,6 +195,8 @@ class StreamConsumer:
     # Lanes.
 
     def _passage(self, owned: OwnedPartition, delivery: Delivery, *, suspect: bool = False) -> Passage:
+        if self._gathering is not None:
+            return Passage(owned, [delivery], _lane_of_batches(owned), suspect=suspect)
         if self.route.key is None:
             return Passage(owned, [delivery], delivery.key, suspect=suspect)
         try:
@@ -207,8 +209,7 @@ class StreamConsumer:
 
     def _batch(self, owned: OwnedPartition, deliveries: Sequence[Delivery]) -> None:
         """Batches of one partition are one lane: they run in its order, one at a time."""
-        partition = owned.assignment.partition
-        self._offer(Passage(owned, deliveries, f"{partition.address}/{partition.index}"))
+        self._offer(Passage(owned, deliveries, _lane_of_batches(owned)))
 
     def _offer(self, passage: Passage) -> None:
         self._lanes.offer(passage.lane, passage)
@@ -370,3 +371,8 @@ class StreamConsumer:
     async def _calm(self, pause_s: float) -> None:
         await self._clock.sleep(pause_s)
         self.resume(STORM)
+
+
+def _lane_of_batches(owned: OwnedPartition) -> str:
+    partition = owned.assignment.partition
+    return f"{partition.address}/{partition.index}"
