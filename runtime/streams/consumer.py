@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from contracts import metrics as metric
 from contracts.errors import LeaseLost, MillraceError, Unavailable, Undecodable
@@ -63,6 +64,8 @@ class StreamConsumer:
         self._hurry = hurry
         self._stopping = False
         self._reasons: set[str] = set()
+        self._beside: set[asyncio.Task[None]] = set()
+        """What waits for better times, and for no longer than this worker works."""
         self._lanes: Lanes[Passage] = Lanes(self.route.lanes)
         self._parking = Parking(adapters.ledger, adapters.clock, delays=adapters.bus.capabilities.delay)
         self._carrier = Carrier(
@@ -161,6 +164,8 @@ class StreamConsumer:
     def stop(self) -> None:
         """Nothing new is started, no attempt is made again; what waits in lanes goes back unharmed."""
         self._stopping = True
+        for task in tuple(self._beside):
+            task.cancel()
         if self._gathering is not None:
             self._gathering.stop()
 
@@ -332,7 +337,7 @@ class StreamConsumer:
         owned.ending = True
         owned.assignment.pause(LOST)
         self._adapters.log.warn("partition lost in the ledger", address=self.route.address, hold=str(owned.hold))
-        self._tasks.start(self._recover(owned), name=f"recover {owned.assignment.partition}")
+        self._start_beside(self._recover(owned), name=f"recover {owned.assignment.partition}")
 
     async def _recover(self, owned: OwnedPartition) -> None:
         ours = [passage for passage in self.passages if passage.owned is owned]
@@ -366,7 +371,12 @@ class StreamConsumer:
         elif fate == "finished" and (pause_s := self._storm.ended(well=well)):
             self._adapters.log.error(STORM, address=self.route.address, pause_s=pause_s)
             self.pause(STORM)
-            self._tasks.start(self._calm(pause_s), name=f"storm {self.route.address}")
+            self._start_beside(self._calm(pause_s), name=f"storm {self.route.address}")
+
+    def _start_beside(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = self._tasks.start(work, name=name)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def _calm(self, pause_s: float) -> None:
         await self._clock.sleep(pause_s)
