@@ -87,6 +87,7 @@ class SimLog:
         return
 
     def warn(self, message: str, /, **context: Any) -> None:
+        self._world.happened[message] += 1
         self._world.note(self._process.name, "warns", f"{message} {_shown(context)}")
 
     def error(self, message: str, /, **context: Any) -> None:

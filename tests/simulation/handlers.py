@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Protocol
 
+from adapters.bus.memory.member import Member
 from contracts.job import Job
 from contracts.message import Contract
 from contracts.module import Batch, Module, Retry
@@ -26,6 +27,10 @@ class Stage(Protocol):
 
     async def acted(self, id_: str) -> None:
         """The same, for what comes after its effects."""
+        ...
+
+    def joins(self, member: Member) -> None:
+        """A member of a group that is of this process."""
         ...
 
     def handled(self, address: str, id_: str) -> None:

@@ -13,6 +13,7 @@ from tests.simulation import gaps
 from tests.simulation.loop import OWNER
 
 if TYPE_CHECKING:
+    from adapters.bus.memory.member import Member
     from runtime.supervisor import DrainReport
     from runtime.worker import Worker
     from tests.simulation.bus import SimBus
@@ -35,6 +36,7 @@ class Process:
         self.name = name
         self.context = contextvars.copy_context()
         self.context.run(OWNER.set, name)
+        self.members: list[Member] = []
         self.dead = False
         self.out = 0
         """The bus has taken it for dead, and it was not told yet: for so many reasons."""

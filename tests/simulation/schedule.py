@@ -21,6 +21,7 @@ from adapters.bus.memory import mounted
 from adapters.bus.memory.member import Member
 from runtime import descriptor, injection
 from runtime.streams.passage import Passage
+from tests.simulation.handlers import STAGE
 from tests.simulation.plan import Plan, draw
 from tests.simulation.world import Event, World
 
@@ -120,6 +121,7 @@ class OwnedMember(Member):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._process = copy_context()
         super().__init__(*args, **kwargs)
+        STAGE.get().joins(self)
 
     def reconcile(self) -> None:
         self._process.copy().run(super().reconcile)

@@ -150,11 +150,13 @@ class Verdict:
 
     def _out_of_order(self) -> Iterator[str]:
         """By key, effects come in the order of positions; of what may come twice, the first time counts."""
+        # A route that does not need the ledger goes on while that is down, and cannot know then what waits there.
+        blind = self._world.happened["taken without the ledger"] > 0
         last: dict[tuple[str, str], tuple[int, str]] = {}
         seen = set()
         for address, id_ in self.effects:
             one = self._world.planned.get(id_)
-            if one is None or one.key is None or one.repeats or (address, id_) in seen:
+            if one is None or one.key is None or one.repeats or (address, id_) in seen or (blind and address == PINGS):
                 continue
             seen.add((address, id_))
             position = self._first_at[id_]

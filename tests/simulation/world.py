@@ -14,6 +14,7 @@ import msgspec
 
 from adapters.bus.identity import identified
 from adapters.bus.memory.log import MemoryLog
+from adapters.bus.memory.member import Member
 from adapters.ledger.memory import MemoryLedger
 from contracts.errors import MillraceError, Permanent, Transient, Unavailable
 from contracts.message import Delivery, Envelope, Partition
@@ -130,7 +131,8 @@ class World:
     async def _bury(self, process: Process) -> None:
         await self.clock.sleep(self.plan.session_s)
         self.note(process.name, "taken for dead")
-        process.bus.inner.evict()
+        for member in process.members:
+            member.evict()
         if self.chance.random() < 0.7:
             await self.clock.sleep(self.chance.random())
             self.start_process()
@@ -159,13 +161,14 @@ class World:
         if process.out == 1:
             self.happened["put out"] += 1
             self.note(process.name, "put out of its groups")
-            process.bus.inner.freeze()
+            for member in process.members:
+                member.freeze()
 
     def _let_in(self, process: Process) -> None:
         process.out -= 1
         if process.out == 0 and not process.dead:
             self.note(process.name, "comes back into its groups")
-            self.loop.create_task(process.bus.inner.thaw(), name="thaw", context=process.context.copy())
+            self.loop.create_task(_thaw(process), name="thaw", context=process.context.copy())
 
     async def _cut_off(self, process: Process, for_s: float) -> None:
         self._put_out(process)
@@ -350,9 +353,17 @@ class ProcessStage:
         if one.behaviour == "flaky" and world.runs[id_] <= one.times and not _fails_early(one):
             raise RuntimeError("flaky, after its effect")
 
+    def joins(self, member: Member) -> None:
+        self._process.members.append(member)
+
     def handled(self, address: str, id_: str) -> None:
         self._world.note(self._process.name, "handled", f"{address} {id_}")
         self._world.verdict.applied(address, id_)
+
+
+async def _thaw(process: Process) -> None:
+    for member in process.members:
+        await member.thaw()
 
 
 def _fails_early(one: Planned) -> bool:
