@@ -84,7 +84,7 @@ class Carrier:
 
     async def _on_its_way(self, passage: Passage) -> None:
         delivery = passage.deliveries[0]
-        if passage.parked is None and self._parking.holds_back(passage):
+        if self._route.batch is None and self._parking.holds_back(passage):
             await self._until_answered(partial(self._park, passage, delivery))
         elif self._route.batch is None:
             message = passage.message
@@ -92,27 +92,36 @@ class Carrier:
             attempt = passage.parked.attempt if passage.parked else 1
             await self._attempts(passage, passage.deliveries, decode, attempt=attempt)
         else:
+            await self._park_what_is_early(passage)
             await self._batch(passage, await self._decodable(passage))
 
     async def _charged(self, passage: Passage) -> bool:
         """Counts that it is run alone, before it is; False when that was done often enough: it is in quarantine."""
-        owned, delivery = passage.owned, passage.deliveries[0]
-        runs = owned.charges.get(delivery.position, 0) + 1  # with the one in company that nobody could be charged for
+        owned, parked, delivery = passage.owned, passage.parked, passage.deliveries[0]
+        charges = parked.charges if parked else owned.charges.get(delivery.position, 0)
+        runs = charges + 1  # with the one in company that nobody could be charged for
         if runs >= CRASH_CAP:
             error = f"the process that handled it died {runs} times, the last {runs - 1} with this message alone"
             await self._bury(passage, delivery, outcome.Dead(reason="poison", error=error))
             return False
-        if owned.hold is not None:
-            hold = owned.hold
+        if parked is not None:
+            await self._until_answered(lambda: self._ledger.parking.charge(parked))
+        elif (hold := owned.hold) is not None:
             await self._until_answered(lambda: self._ledger.partitions.charge(hold, delivery.position))
         return True
 
     # Batches.
 
+    async def _park_what_is_early(self, passage: Passage) -> None:
+        """What is not to be handled yet leaves its batch, and comes back as one of its own."""
+        for delivery in passage.deliveries:
+            if passage.parked is None and self._parking.is_early(delivery):
+                await self._until_answered(partial(self._park, passage, delivery))
+
     async def _decodable(self, passage: Passage) -> list[Decoded]:
         """Bury what can't be decoded, before the handler is called with the rest."""
         good = []
-        for delivery in passage.deliveries:
+        for delivery in tuple(passage.open.values()):
             try:
                 good.append((delivery, self.mounted.decode(delivery.body)))
             except Undecodable as error:
@@ -203,7 +212,7 @@ class Carrier:
             ToPark(
                 envelope=envelope,
                 position=delivery.position,
-                lane=passage.lane,
+                lane=None if self._route.batch else passage.lane,
                 attempt=attempt,
                 after_s=after_s,
                 due_at=envelope.not_before if attempt == 1 and not error else None,
@@ -248,17 +257,15 @@ class Carrier:
 
     def _transaction(self, passage: Passage, deliveries: Sequence[Delivery]) -> AbstractAsyncContextManager[Tx]:
         name = (self._name + deliveries[0].envelope.correlation_id)[:63]
+        counted = self._route.dedupe_s > 0
+        ids = [one.envelope.id for one in deliveries if one.position in passage.open] if counted else []
         if passage.parked is not None:
-            return self._ledger.parking.transaction(passage.parked, name=name)
+            return self._ledger.parking.transaction(passage.parked, name=name, ids=ids, dedupe_s=self._route.dedupe_s)
         if passage.owned.hold is None:
             raise Unavailable("the ledger", "it did not answer when the partition was assigned")
-        open_ = [one for one in deliveries if one.position in passage.open]
+        first, *besides = passage.spans([one.position for one in deliveries])
         return self._ledger.partitions.transaction(
-            passage.owned.hold,
-            (deliveries[0].position, deliveries[-1].position + 1),
-            name=name,
-            ids=[one.envelope.id for one in open_] if self._route.dedupe_s else (),
-            dedupe_s=self._route.dedupe_s,
+            passage.owned.hold, first, name=name, ids=ids, dedupe_s=self._route.dedupe_s, besides=besides
         )
 
     # Ends.

@@ -217,6 +217,9 @@ class StreamConsumer:
         self._offer(Passage(owned, deliveries, _lane_of_batches(owned)))
 
     def _offer(self, passage: Passage) -> None:
+        if passage.suspect:
+            self._solitude.suspect(partial(self._start, None, passage))
+            return
         self._lanes.offer(passage.lane, passage)
         self._pump()
 
@@ -251,7 +254,8 @@ class StreamConsumer:
 
     def _start(self, lane: str | None, passage: Passage) -> None:
         if passage.stale or self._stopping:
-            return  # a suspect whose partition went away
+            self._parking.ended(passage)  # a suspect whose partition went away
+            return
         self._began(passage)
         self._tasks.start(self._run(lane, passage), name=f"{self.route.address} {passage.id}")
 

@@ -29,9 +29,14 @@ class Parking:
 
     def holds_back(self, passage: Passage) -> bool:
         """It must wait in the ledger: for its hour, or behind what waits there in its lane."""
-        if passage.lane is not None and passage.lane in passage.owned.parked:
-            return True
-        not_before = passage.deliveries[0].envelope.not_before
+        if passage.parked is not None:
+            return False
+        behind = passage.lane is not None and passage.lane in passage.owned.parked
+        return behind or self.is_early(passage.deliveries[0])
+
+    def is_early(self, delivery: Delivery) -> bool:
+        """Its hour has not come, and the bus doesn't keep it until then."""
+        not_before = delivery.envelope.not_before
         return not self._delays and not_before is not None and not_before > self._clock.now()
 
     async def park(self, passage: Passage, message: ToPark) -> None:
@@ -57,14 +62,16 @@ class Parking:
         async with owned.parking:
             if not committed:
                 await self._parking.remove(parked)
-            if parked.lane is not None:
-                owned.parked = set(await self._parking.lanes(parked.hold))
+            if parked.lane is not None and not await self._parking.lanes(parked.hold, among=[parked.lane]):
+                owned.parked.discard(parked.lane)
         self._look_at = 0.0  # what waited behind it can come at once
 
     def ended(self, passage: Passage) -> None:
         """It is not carried any more."""
         if passage.parked is not None:
             self._carried.discard(passage.parked.number)
+            if passage.owned.cleared is not None:
+                passage.owned.cleared.add(passage.parked.number)
 
     async def look(self, owned: Sequence[OwnedPartition], offer: Callable[[Passage], None]) -> None:
         """Offer what is due, when it is time to look; asked often."""
@@ -86,4 +93,5 @@ class Parking:
 
 def _passage(owned: OwnedPartition, parked: Parked) -> Passage:
     delivery = Delivery(parked.envelope, owned.assignment.partition, parked.position)
-    return Passage(owned, [delivery], parked.lane, parked=parked)
+    suspect = owned.cleared is not None and parked.number not in owned.cleared
+    return Passage(owned, [delivery], parked.lane, parked=parked, suspect=suspect)

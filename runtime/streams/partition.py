@@ -41,6 +41,8 @@ class OwnedPartition:
         """Something could be started if the ledger knew of it."""
         self.suspects_below = 0
         self.charges: dict[int, int] = {}
+        self.cleared: set[int] | None = None
+        """What was parked and has not killed us; None: nothing of it is suspected."""
         self._began = False
         self._mark = Watermark()
         self._skip = Spans()
@@ -65,6 +67,7 @@ class OwnedPartition:
         self.parked = set(parked)
         self.suspects_below = taken.suspects_below or 0
         self.charges = dict(taken.charges)
+        self.cleared = None if taken.suspects_below is None else set()
         self._skip = Spans(taken.finished)
         self._stored = taken.position
         self._told = None
@@ -108,7 +111,12 @@ class OwnedPartition:
         if told and not anyway and (told.position, told.reach) == (position, reach):
             return None
         return Reported(
-            hold=self.hold, position=position, reach=reach, lag=self.assignment.lag, open=self._mark.unfinished
+            hold=self.hold,
+            position=position,
+            reach=reach,
+            lag=self.assignment.lag,
+            open=self._mark.unfinished,
+            needless_below=None if self.transactional or self._committed <= 0 else self._committed,
         )
 
     def reported(self, report: Reported) -> None:
@@ -156,6 +164,10 @@ class OwnedPartition:
         if position >= self._ask_at and self._steps:
             self.wants_reach = True  # ahead of time, so that nothing waits for it
         return position < self._reach
+
+    def nothing_finished_from(self, position: int) -> bool:
+        """Of what the ledger knew when the partition was taken."""
+        return position >= self._skip.end
 
     def finish(self, delivery: Delivery) -> None:
         """Done with for good: it may be committed."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from contracts.message import Delivery
 from contracts.ports.parking import Parked
+from contracts.ports.partitions import Span
 from runtime.policy.retry import Cut
+from runtime.policy.spans import spans_of
 from runtime.streams.partition import OwnedPartition
 
 
@@ -72,6 +74,12 @@ class Passage:
     def stale(self) -> bool:
         """Its partition is going, or was taken anew: it must not be started."""
         return self.owned.ending or self.generation != self.owned.generation
+
+    def spans(self, positions: Sequence[int]) -> Sequence[Span]:
+        """What these cover, when nothing else that is finished lies between them."""
+        if len(self.open) == len(self.deliveries) and self.owned.nothing_finished_from(positions[0]):
+            return [(positions[0], positions[-1] + 1)]
+        return spans_of(positions)
 
     def why_cut(self) -> Cut | None:
         return self.cut
