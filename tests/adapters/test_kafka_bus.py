@@ -473,6 +473,8 @@ async def test_what_a_middleware_changes_is_seen_and_what_it_keeps_is_kept(kafka
         assert (first.body, second.body) == (b"A", b"B")
         assert first.headers == {"x": "y", "sent": "1", "seen": world.scene.address}
         assert (first.id, first.correlation_id, first.key) == (sent.id, sent.correlation_id, "one")
+        with pytest.raises(BadInput):
+            await bus.publish(world.scene.envelope(b"x" * 2_000_000))
 
 
 async def test_a_consumer_that_raises_stops_its_partition_and_check_says_so(world: World) -> None:

@@ -27,6 +27,13 @@ FROZEN = {
     bus_dying.who_was_taken_for_dead_takes_part_again,
 }
 
+THROUGH_MIDDLEWARES = [
+    promise
+    for promise in PROMISES
+    if promise.__module__.rpartition(".")[2] in {"bus_messages", "bus_flow", "bus_strangers"}
+]
+"""What a message on its own way can change; the rest is the same code."""
+
 
 class Passing(BaseMiddleware):
     """Sees every message, changes none."""
@@ -154,6 +161,12 @@ async def backing_on(
 @pytest.mark.parametrize("promise", PROMISES, ids=name_of)
 async def test_whole_fetches(promise: Promise, kafka: services.Running) -> None:
     async with backing_on(kafka, freezers=FREEZERS if promise in FROZEN else 0) as backing:
+        await promise(backing)
+
+
+@pytest.mark.parametrize("promise", THROUGH_MIDDLEWARES, ids=name_of)
+async def test_through_faststream_middlewares(promise: Promise, kafka: services.Running) -> None:
+    async with backing_on(kafka, middlewares=(Passing,)) as backing:
         await promise(backing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
@@ -29,6 +30,7 @@ from contracts.ports.clock import Clock
 _logger = logging.getLogger("millrace.bus")
 
 PRODUCER_BATCH_BYTES = 128 * 1024
+PUBLISHING_LANES = 200
 HEADERS_BYTES = 1024 * 1024  # beyond the body; whether the whole is too large is for the cluster to say
 
 
@@ -116,10 +118,24 @@ class NativeKafkaBroker(KafkaBroker):
         await self.config.broker_config.admin.disconnect()
 
     async def publish_all(self, envelopes: Sequence[Envelope]) -> None:
-        """Past the codec; through the publish middlewares, one by one, if there are any."""
+        """Past the codec; each through the publish middlewares, if there are any."""
         if not self.middlewares:
             await self._producing.send(envelopes)
             return
+        # Those of one key one after another; the others side by side, for each is waited for.
+        lanes: dict[object, list[Envelope]] = {}
+        for envelope in envelopes:
+            lane = envelope.id if envelope.key is None else (envelope.address, envelope.key)
+            lanes.setdefault(lane, []).append(envelope)
+        room = asyncio.Semaphore(PUBLISHING_LANES)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for lane_of_one in lanes.values():
+                    tasks.create_task(self._publish_in_turn(lane_of_one, room))
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+
+    async def _publish_in_turn(self, envelopes: Sequence[Envelope], room: asyncio.Semaphore) -> None:
         for envelope in envelopes:
             command = KafkaPublishCommand(
                 envelope.body,
@@ -129,7 +145,8 @@ class NativeKafkaBroker(KafkaBroker):
                 correlation_id=envelope.correlation_id,
                 _publish_type=PublishType.PUBLISH,
             )
-            await self._basic_publish(command, producer=cast("Any", _EnvelopeProducer(self, envelope)))
+            async with room:
+                await self._basic_publish(command, producer=cast("Any", _EnvelopeProducer(self, envelope)))
 
     async def send(self, envelope: Envelope) -> None:
         """One that has been through the middlewares."""
@@ -167,6 +184,10 @@ class NativeKafkaBroker(KafkaBroker):
                 await self.config.broker_config.admin.disconnect()
         except (KafkaError, TimeoutError, OSError) as error:
             _logger.warning("the admin client did not end in order: %s", error or "no answer")
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 class _EnvelopeProducer:

@@ -145,14 +145,14 @@ class MountedSubscriber(SubscriberUsecase[Any]):
         """End everything without a word to anybody; the leases never learn of it."""
         member, self.member = self.member, None
         self.running = False
-        client, self._client = self._client, None
-        if client is not None:
-            await seams.abandon_consumer(client)
         await self._loop.close()
         if self._fetching is not None:
             await self._fetching.close()
         if member is not None:
             await member.abandon()
+        client, self._client = self._client, None
+        if client is not None:
+            await seams.abandon_consumer(client)
 
     async def get_one(self, *, timeout: float = 5.0) -> StreamMessage[Any] | None:  # noqa: ASYNC109
         raise RuntimeError(f"the messages of {self.topic} go to its route: declare a subscriber of another group")
