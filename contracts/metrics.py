@@ -83,6 +83,13 @@ PARKED = Metric(
     help="Messages that were put aside in the ledger: for a later attempt, for their hour, or behind one of their key.",
     labels=("address",),
 )
+BACKLOG = Metric(
+    name="platform_backlog",
+    kind="gauge",
+    help="For autoscaling: messages of this worker's partitions that are not finished, in flight or still on the bus,"
+    " by route; the sum over all workers is the route's.",
+    labels=("address", "group"),
+)
 
 # Jobs.
 

@@ -185,6 +185,8 @@ class StreamConsumer:
     async def look(self) -> None:
         """Carry what is due of what waits in the ledger; take what could not be taken when it was assigned."""
         self._adapters.metrics.set(metric.LANE_DEPTH, self._lanes.waiting, address=self.route.address)
+        backlog = sum(owned.backlog for owned in self.owned.values())
+        self._adapters.metrics.set(metric.BACKLOG, backlog, address=self.route.address, group=self.route.group)
         if self._stopping:
             return
         for owned in tuple(self.owned.values()):

@@ -130,6 +130,12 @@ class OwnedPartition:
                 self._ask_at = step if step < report.reach else self._ask_at
             self._reach = report.reach
 
+    @property
+    def backlog(self) -> int:
+        """How much there is to do. The bus counts what is in flight as not committed, but may not have counted the
+        newest yet."""
+        return max(self.assignment.lag, self._open)
+
     def go_on_unreported(self) -> None:
         """The ledger is down, and the route doesn't need it: nothing waits for the ledger to know of it."""
         if not self.transactional and self._reach is not None:

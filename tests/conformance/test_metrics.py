@@ -23,6 +23,7 @@ REQUIRED = {
     "platform_jobs",
     "platform_jobs_in_flight",
     "platform_lane_depth",
+    "platform_backlog",
     "platform_retries_total",
     "platform_dead_letters_total",
     "platform_drain_phase",

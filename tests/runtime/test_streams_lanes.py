@@ -106,11 +106,14 @@ async def test_lanes_bound_what_runs_at_once(clock: ManualClock) -> None:
 
 async def test_how_deep_the_lanes_are_is_measured(clock: ManualClock) -> None:
     watched = Watched(lanes=2)
+    route = {"address": "orders.raw", "group": watched.module.name}
     async with harness(watched.module, clock=clock) as running:
         await running.publish("orders.raw", *(Order(customer=f"c{n}") for n in range(7)))
         await running.until(lambda: running.metrics.value(metric.LANE_DEPTH, address="orders.raw") == 5)
+        assert running.metrics.value(metric.BACKLOG, **route) == 7, "what runs and what waits"
         await running.settled()
         assert running.metrics.value(metric.LANE_DEPTH, address="orders.raw") == 0
+        await running.until(lambda: running.metrics.value(metric.BACKLOG, **route) == 0)
 
 
 async def test_each_group_gets_every_message(clock: ManualClock) -> None:
