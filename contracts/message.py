@@ -16,7 +16,7 @@ class Contract(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """The root of all messages: immutable, by keyword, unknown fields refused."""
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message: a value without a way to acknowledge it.
 
     `id` is the identity that deduplication goes by; `key` orders (messages with one key keep their order);
@@ -34,14 +34,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
 
 
-class Partition(msgspec.Struct, frozen=True, order=True):
+class Partition(msgspec.Struct, frozen=True, order=True, gc=False):
     """The unit of ownership and order on every bus."""
 
     address: str
     index: int
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """An envelope at a position of a partition; `deliveries` counts from 1."""
 
     envelope: Envelope

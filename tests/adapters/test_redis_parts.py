@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.bus.redis_stream import keys
+from adapters.bus.redis_stream.delivery import RedisDelivery
 from adapters.bus.redis_stream.entry import envelope_of, fields_of
 from adapters.bus.redis_stream.outstanding import Outstanding
 from adapters.bus.redis_stream.publishing import Addresses
@@ -108,6 +109,28 @@ def test_the_short_way_reads_what_the_long_one_does(
         stored_ms=1767323045678,
     )
     assert found == expected
+
+
+@given(
+    st.just(flat(envelope(key="k")))
+    | st.just(flat(envelope(headers={"a": "b"})))
+    | st.just([b"body", b"\x89BIN\r\n\x1a\n"]),
+    st.lists(
+        st.tuples(st.sampled_from([b"body", b"key", b"data", b"h:message-id", b"ce_partitionkey", b"a"]), st.binary()),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+def test_a_delivery_says_what_its_envelope_does(
+    ours: list[bytes], others: list[tuple[bytes, bytes]], after: bool
+) -> None:
+    more = [part for pair in others for part in pair]
+    fields = ours + more if after else more + ours
+    delivery = RedisDelivery(ENTRY, fields, "orders:0", HERE, 5)
+    body, key, size_bytes = delivery.body, delivery.key, delivery.size_bytes
+    assert (body, key, size_bytes) == (delivery.envelope.body, delivery.envelope.key, len(delivery.envelope.body))
+    assert delivery.envelope is delivery.envelope
+    assert delivery.envelope == envelope_of("orders", "orders:0", ENTRY, fields)
 
 
 @pytest.mark.parametrize("name", [b"body", b"data", b"__data__", b"payload", b"anything"])

@@ -22,7 +22,8 @@ from contracts.message import CORRELATION_ID, Envelope
 BODY = b"body"
 KEY = b"key"
 HEADER = b"h:"
-BODY_NAMES = (BODY, b"data", b"__data__", b"payload")
+FASTSTREAM_NAME = b"__data__"
+BODY_NAMES = (BODY, b"data", FASTSTREAM_NAME, b"payload")
 """Where a producer that is not ours may have put the payload; the first that is there is taken."""
 
 _FASTSTREAM = b"\x89BIN\r\n\x1a\n"  # what FastStream's own publishers begin `__data__` with
@@ -50,8 +51,8 @@ def envelope_of(address: str, stream: str, entry_id: bytes, flat: list[bytes]) -
     with `h:` before its name or without.
     """
     if flat[0:8:2] == _OURS:  # as `fields_of` writes it: the same as below, in less than half of the time
-        identity, correlation = flat[3].decode(errors="replace"), flat[5].decode(errors="replace")
-        published_at = parsed(flat[7].decode(errors="replace"))
+        identity, correlation = flat[3].decode("utf-8", "replace"), flat[5].decode("utf-8", "replace")
+        published_at = parsed(flat[7].decode("utf-8", "replace"))
         count = len(flat)
         keyed = count > 8 and flat[8] == KEY
         if published_at is not None and count == 8 + 2 * keyed and _safe(identity) and _safe(correlation):
@@ -63,18 +64,20 @@ def envelope_of(address: str, stream: str, entry_id: bytes, flat: list[bytes]) -
                 correlation_id=correlation,
                 published_at=published_at,
             )
-    pairs = iter(flat)
-    fields = dict(zip(pairs, pairs, strict=False))
-    body = next((fields.pop(name) for name in BODY_NAMES if name in fields), None)
-    if body is None and len(fields) == 1:
-        _, body = fields.popitem()
-    if body is None:
-        body = msgspec.json.encode({_text(name): _text(value) for name, value in fields.items()})
-        fields = {}
+    fields: dict[bytes, bytes] = {}
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        fields.setdefault(name, value)  # the first of two counts
     headers: list[tuple[str, bytes | str | None]] = []
-    if body.startswith(_FASTSTREAM):
-        body, native = _native(body)
+    if fields.get(FASTSTREAM_NAME, b"").startswith(_FASTSTREAM) and BODY not in fields:
+        body, native = _native(fields.pop(FASTSTREAM_NAME))
         headers += native.items()
+    elif found := next((name for name in BODY_NAMES if name in fields), None):
+        body = fields.pop(found)
+    elif len(fields) == 1:
+        _, body = fields.popitem()
+    else:
+        body = msgspec.json.encode({_text(name): _text(value) for name, value in fields.items()})
+        fields.clear()
     key = fields.pop(KEY, None)
     headers += [(_text(name.removeprefix(HEADER)), value) for name, value in fields.items()]
     place = entry_id.decode()

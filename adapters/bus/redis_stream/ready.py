@@ -40,11 +40,11 @@ class Ready:
         size_bytes = 0
         while waiting and len(taken) < max_rows:
             following = waiting[0]
-            size_bytes += len(following.envelope.body)
+            size_bytes += following.size_bytes
             if taken and (size_bytes > max_bytes or following.position <= taken[-1].position):
                 break
             taken.append(waiting.popleft())
-            self._size_bytes -= len(following.envelope.body)
+            self._size_bytes -= following.size_bytes
         self._rising = self._rising or not waiting
         return taken
 

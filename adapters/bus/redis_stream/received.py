@@ -59,7 +59,7 @@ def as_seen(message: StreamMessage[Received]) -> Delivery:
     if message.body is envelope.body and message.headers == envelope.headers:
         return delivery
     seen = msgspec.structs.replace(envelope, body=message.body, headers=text_headers(message.headers))
-    return msgspec.structs.replace(delivery, envelope=seen)
+    return Delivery(seen, delivery.partition, delivery.position, delivery.deliveries)
 
 
 class EnvelopeCommand(RedisPublishCommand):

@@ -1,0 +1,45 @@
+"""An entry as a delivery, whose envelope is made when somebody asks for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.bus.redis_stream.entry import BODY, KEY, envelope_of
+from adapters.bus.wire import key_text
+from contracts.message import Envelope, Partition
+
+
+class RedisDelivery(msgspec.Struct, eq=False, gc=False):
+    """What a `Delivery` is, over the fields as they lie in the stream: a batch route needs bodies and keys only."""
+
+    entry_id: bytes
+    flat: list[bytes]
+    stream: str
+    partition: Partition
+    position: int
+    deliveries: int = 1
+    made: Envelope | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """Made once."""
+        if self.made is None:
+            self.made = envelope_of(self.partition.address, self.stream, self.entry_id, self.flat)
+        return self.made
+
+    @property
+    def body(self) -> bytes:
+        """The payload."""
+        flat = self.flat
+        return flat[1] if flat and flat[0] == BODY else self.envelope.body
+
+    @property
+    def key(self) -> str | None:
+        """The message's own key."""
+        flat = self.flat
+        return key_text(flat[9]) if len(flat) > 8 and flat[8] == KEY and flat[0] == BODY else self.envelope.key
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs against bounds."""
+        return len(self.body)
