@@ -66,7 +66,7 @@ class Worker:
             timeout_s=settings.drain_timeout_s, clock=self.clock, log=self.log, metrics=self.metrics
         )
         self.tasks = Tasks()
-        self.loops = Loops(self.tasks, self.clock, self.log, self._crashed)
+        self.loops = Loops(self.tasks, self.clock, self.log, self._crashed, metrics=self.metrics)
         self.supervision = Supervision(adapters, sync_threads=settings.sync_threads, loop_stall_s=settings.loop_stall_s)
         self._all_mounted = self._mount_all()
         self.mounted: dict[str, Mounted] = {}
@@ -282,8 +282,8 @@ class Worker:
                 self.metrics.set(metric.UPTIME, self.clock.monotonic() - began_at, module=module.name)
             await self.clock.sleep(5.0)
 
-    def _crashed(self, loop: str) -> None:
-        self.supervisor.stop(f"loop {loop} crashed too often", failed=True)
+    def _crashed(self, said: str) -> None:
+        self.supervisor.stop(f"a loop crashed too often: {said}", failed=True)
 
     # What the HTTP and the command line ask of it.
 

@@ -166,8 +166,8 @@ class Carrier:
             match became:
                 case outcome.Retry(after_s=wait_s, counts=counts):
                     attempt += counts
-                case outcome.Release() if not _asked_to_end(passage):
-                    wait_s = RELEASED_WAIT_S
+                case outcome.Release(after_s=after_s) if not _asked_to_end(passage):
+                    wait_s = after_s or RELEASED_WAIT_S
                 case _:
                     return became
             if self._stopping() or passage.owned.ending:
@@ -178,12 +178,17 @@ class Carrier:
             waited_s += wait_s
             passage.asleep = True
             try:
-                if self.mounted.gate and self.mounted.gate.down:
-                    await self.mounted.gate.passable()
-                else:
+                if isinstance(became, outcome.Retry) or not self._held:
                     await self.clock.sleep(wait_s)
+                if self._held and self.mounted.gate:
+                    await self.mounted.gate.passable()
             finally:
                 passage.asleep = False
+
+    @property
+    def _held(self) -> bool:
+        """Something that the route needs is down."""
+        return self.mounted.gate is not None and bool(self.mounted.gate.down)
 
     async def _put_aside(self, passage: Passage, became: outcome.Retry, attempt: int, waited_s: float) -> bool:
         """Into the ledger, when it would hold up its lane for too long. Batches hold up their partition."""

@@ -47,11 +47,24 @@ class StreamScope:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            if kind is None:
+                await self._add_what_was_emitted()
+        except BaseException as failed:
+            await self._end(type(failed), failed, failed.__traceback__)
+            raise
+        await self._end(kind, error, trace)
+
+    async def _add_what_was_emitted(self) -> None:
         emitted = self._emitter.collected() if self._emitter else []
-        if kind is None and (emitted or self._always):
+        if emitted or self._always:
             tx = await self._transaction.begin()
             if emitted:
                 await self._adapters.ledger.outbox.add(emitted, tx=tx)
+
+    async def _end(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._db is not None and self._db.began:
             await self._db.end(kind, error, trace)
             self.committed = kind is None
