@@ -66,18 +66,16 @@ async def _committed(opened: AbstractAsyncContextManager[Tx]) -> None:
 class SimPartitions(Remote):
     """Implements `Partitions`."""
 
-    def transaction(
-        self, hold: Hold, span: Span, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
-    ) -> AbstractAsyncContextManager[Tx]:
-        opened = self._inner.transaction(hold, span, name=name, ids=ids, dedupe_s=dedupe_s)
+    def transaction(self, hold: Hold, span: Span, **said: Any) -> AbstractAsyncContextManager[Tx]:
+        opened = self._inner.transaction(hold, span, **said)
         return _over_the_network(self._process, opened, "partitions.transaction")
 
 
 class SimParking(Remote):
     """Implements `Parking`."""
 
-    def transaction(self, parked: Parked, *, name: str) -> AbstractAsyncContextManager[Tx]:
-        opened = self._inner.transaction(parked, name=name)
+    def transaction(self, parked: Parked, **said: Any) -> AbstractAsyncContextManager[Tx]:
+        opened = self._inner.transaction(parked, **said)
         return _over_the_network(self._process, opened, "parking.transaction")
 
 
