@@ -15,11 +15,12 @@ from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
 from aiokafka.protocol.produce import ProduceRequest  # type: ignore[import-untyped]
 from faststream import BaseMiddleware
 
+from adapters.bus.kafka import seams
 from adapters.bus.kafka.bus import KafkaBus, group_of
 from adapters.bus.kafka.limits import KafkaLimits
 from adapters.bus.turn import next_turn
 from adapters.clock.system import SystemClock
-from contracts.errors import BadInput, Faults, Permanent, Transient
+from contracts.errors import BadInput, Faults, LeaseLost, Permanent, Transient
 from contracts.message import Delivery, Envelope
 from contracts.ports.bus import Assignment
 from tests.adapters.test_kafka_canaries import batch
@@ -130,7 +131,7 @@ async def test_a_topic_that_grows_is_followed(world: World) -> None:
     kept = dict(recorder.held)
     await world.admin.create_partitions({world.scene.address: NewPartitions(total_count=4)})
     for subscriber in bus.broker.subscribers:
-        await subscriber._client._client.force_metadata_update()  # type: ignore[attr-defined]  # else in 5 minutes
+        await seams.look_around(subscriber._client)  # type: ignore[attr-defined]  # else in 5 minutes
     await world.scene.until(lambda: len(recorder.held) == 4)
     assert all(recorder.held[partition] is assignment for partition, assignment in kept.items())
 
@@ -251,6 +252,24 @@ async def test_what_retention_deleted_first_is_told_and_passed_over(
     assert recorder.numbers == [*range(10), *range(15, 20)]
     assert recorder.held[last.partition] is assignment
     assert "deleted by the topic's retention" in caplog.text
+
+
+async def test_a_topic_that_is_made_anew_under_its_consumer_is_taken_anew(world: World) -> None:
+    recorder = world.scene.recorder()
+    bus = await world.started(recorder)
+    await world.scene.publish(bus, 30, keys=["one"])
+    await world.scene.until(lambda: len(recorder.deliveries) == 30)
+    await recorder.commit_all()
+    before = recorder.assignment_of(recorder.deliveries[0])
+    await world.backing.make_anew(world.scene.address)
+    await world.backing.publish_raw(world.scene.address, b'{"number": 100}', key="one")
+    await world.scene.until(lambda: recorder.numbers[-1:] == [100])
+    after = recorder.assignment_of(recorder.deliveries[-1])
+    assert recorder.deliveries[-1].position == 0
+    assert after.incarnation != before.incarnation
+    assert after.epoch > before.epoch
+    with pytest.raises(LeaseLost):
+        await before.commit(30)
 
 
 # --- publishing ---------------------------------------------------------------------------------------------------

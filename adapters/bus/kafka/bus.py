@@ -249,6 +249,8 @@ def _consuming(limits: KafkaLimits, session_timeout_s: float, rebalance_timeout_
         # No handler runs in the poll loop, so that it polls says nothing that heartbeats don't: it can't cost the
         # membership.
         "max_poll_interval_ms": DAY_MS,
+        # How soon it is seen that a topic has grown.
+        "metadata_max_age_ms": 60_000,
         "max_partition_fetch_bytes": limits.partition_fetch_bytes,
         "fetch_max_bytes": limits.fetch_bytes,
         "fetch_max_wait_ms": int(limits.fetch_wait_s * 1000),

@@ -105,19 +105,21 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         await self.committer.close()
         await self._tasks.close()
 
-    async def watch_ends(self, *, every_s: float) -> None:
-        """A fetch brings the end along, but what is paused is not fetched, and its lag is to be seen to grow."""
+    async def watch(self, *, every_s: float) -> None:
+        """A fetch tells of the end of a partition, or that there is none; this asks where nothing is fetched, so that
+        the lag of what is paused is seen to grow, and a topic that was deleted is found when it is made anew."""
         while True:
             await self._clock.sleep(every_s)
             client, leases = self._client, [lease for lease in self.leases.values() if lease.opened]
-            if client is not None and leases:
-                try:
+            try:
+                if client is not None and not client.partitions_for_topic(self.topic):
+                    await seams.look_around(client)
+                elif leases:
                     ends = await client.end_offsets([lease.tp for lease in leases])
-                except KafkaError as error:
-                    _logger.info("%s, group %s: its lag is not known: %s", self.topic, self.group, error)
-                    continue
-                for lease in leases:
-                    lease.end = max(lease.end, ends[lease.tp])
+                    for lease in leases:
+                        lease.end = max(lease.end, ends[lease.tp])
+            except Exception as error:  # noqa: BLE001 - it is asked for again
+                _logger.info("%s, group %s: its lag is not known: %s", self.topic, self.group, error)
 
     async def abandon(self) -> None:
         """End all tasks; nobody is told."""
@@ -270,9 +272,11 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                     self._give_up(lease)
 
     def lose(self, lease: KafkaLease) -> None:
-        """This one is over, now; when it is still assigned to us a new lease is opened."""
+        """This one is over, now. Who gets the partition is for the group to say again, under a new generation."""
         if not lease.over:
             lease.over = True
+            self._moving = True
+            self._wanted.discard(lease.partition.index)
             if not lease.revoking:
                 self._give_up(lease)
 
@@ -288,9 +292,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def _revoke(self, lease: KafkaLease) -> None:
         index = lease.partition.index
         try:
-            await self._stop_opening(lease)
-            if lease.held:
-                async with self._clock.timeout(self._settings.revoke_wait_s):
+            async with self._clock.timeout(self._settings.revoke_wait_s):
+                await self._stop_opening(lease)
+                if lease.held:
                     await self.consumer.revoked(lease)
         except TimeoutError:
             wait_s = self._settings.revoke_wait_s

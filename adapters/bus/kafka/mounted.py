@@ -38,7 +38,7 @@ MIDDLEWARE_ATTEMPTS = 5
 MIDDLEWARE_FIRST_PAUSE_S = 0.1
 FIRST_PAUSE_S = 0.5
 LAST_PAUSE_S = 15.0
-ENDS_S = 5.0
+WATCH_S = 5.0
 
 
 class MountedSpecification(KafkaSubscriberSpecification):
@@ -116,7 +116,7 @@ class MountedSubscriber(SubscriberUsecase[Any]):
         self._fetching = Fetching(member, self._limits, self._clock)
         self._post_start()
         self._loop.start(self._run(member, self._fetching, client), "fetch")
-        self._loop.start(member.watch_ends(every_s=ENDS_S), "watch ends")
+        self._loop.start(member.watch(every_s=WATCH_S), "watch")
 
     def drain(self) -> None:
         """No more `fetched`, from this moment on."""

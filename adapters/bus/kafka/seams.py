@@ -26,6 +26,11 @@ def join_again(consumer: Any) -> None:
     consumer._coordinator.request_rejoin()
 
 
+async def look_around(consumer: Any) -> None:
+    """Ask now which topics and partitions there are, instead of in some minutes."""
+    await consumer._client.force_metadata_update()
+
+
 async def ready_to_commit(consumer: Any) -> None:
     """Returns when the group's coordinator is known."""
     await consumer._coordinator.ensure_coordinator_known()
