@@ -46,7 +46,8 @@ def module(*, url: str, takes_s: float, prefix: str) -> Module:
     made = Module("orders", kind="service", summary="Takes orders.")
     retry = Retry(attempts=10, first_s=0.05, max_s=1.0)
 
-    @made.stream(f"{prefix}{TOPIC}", Order, key="customer", partitions=PARTITIONS, lanes=32, retry=retry)
+    # A producer that got no answer sends again under the same id, and so does the outbox after a crash.
+    @made.stream(f"{prefix}{TOPIC}", Order, key="customer", partitions=PARTITIONS, lanes=32, retry=retry, dedupe_s=600)
     async def take(order: Order, db: Db, emit: Emit, clock: Clock) -> None:
         if order.number < 0:
             connection = await asyncpg.connect(url)
@@ -58,7 +59,6 @@ def module(*, url: str, takes_s: float, prefix: str) -> Module:
         await _write(db, "taken", order.customer, order.number)
         await emit(f"{prefix}{TAKEN}", order, key=order.customer)
 
-    # What left the outbox may leave it again after a crash, under the same id.
     @made.stream(f"{prefix}{TAKEN}", Order, key="customer", partitions=PARTITIONS, retry=retry, dedupe_s=600)
     async def seen(order: Order, db: Db) -> None:
         await _write(db, "seen", order.customer, order.number)
