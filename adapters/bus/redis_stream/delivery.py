@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.bus.redis_stream.entry import BODY, KEY, envelope_of
+from adapters.bus.redis_stream.entry import BODY, KEY, body_of, envelope_of
 from adapters.bus.wire import key_text
 from contracts.message import Envelope, Partition
 
@@ -30,8 +30,8 @@ class RedisDelivery(msgspec.Struct, eq=False, gc=False):
     @property
     def body(self) -> bytes:
         """The payload."""
-        flat = self.flat
-        return flat[1] if flat and flat[0] == BODY else self.envelope.body
+        found = body_of(self.flat)
+        return self.envelope.body if found is None else found
 
     @property
     def key(self) -> str | None:

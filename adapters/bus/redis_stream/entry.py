@@ -43,6 +43,13 @@ def fields_of(envelope: Envelope) -> list[str | bytes]:
     return ours + others
 
 
+def body_of(flat: list[bytes]) -> bytes | None:
+    """The payload where that can be said at a glance; the same as of `envelope_of`."""
+    if flat and (flat[0] == BODY or (len(flat) == 2 and not flat[1].startswith(_FASTSTREAM))):
+        return flat[1]
+    return None
+
+
 def envelope_of(address: str, stream: str, entry_id: bytes, flat: list[bytes]) -> Envelope:
     """Whatever lies in the stream as an envelope; never fails, since it may come from anything.
 
