@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from runtime.cli import config, doctor, jobs, migrate, modules, publish, reset
+from runtime.cli import config, dlq, doctor, jobs, migrate, modules, publish, reset
 
 
 def add(app: typer.Typer) -> None:
     """Add every built-in command."""
     publish.add(app)
     jobs.add(app)
+    dlq.add(app)
     modules.add(app)
     migrate.add(app)
     config.add(app)
