@@ -16,6 +16,7 @@ from contracts.module import StreamRoute
 from contracts.ports import Tx
 from contracts.ports.ledger import CRASH_CAP
 from contracts.ports.parking import ToPark
+from contracts.ports.partitions import Hold
 from runtime.dead_letter import dead_letter
 from runtime.pipeline import Mounted, Scope, carry
 from runtime.streams.attempt import Attempt
@@ -68,19 +69,28 @@ class Carrier:
         self._name = f"millrace {mounted.module.name} "
 
     async def carry(self, passage: Passage) -> None:
-        """To its end. What is still open when it is cut goes back unharmed; and so does what broke outside its handler,
-        after a pause: that is a fault of ours, and must neither be acknowledged nor spin."""
+        """To its end. What is still open when it is cut goes back unharmed. What broke outside its handler is our own
+        fault: it is tried again after a pause, in its lane, so that it is neither acknowledged nor overtaken."""
         try:
-            if not passage.suspect or await self._charged(passage):
-                await self._on_its_way(passage)
+            if passage.suspect and not await self._charged(passage):
+                return
+            while not await self._went(passage):
+                await self.clock.sleep(RELEASED_WAIT_S)
         except LeaseLost:
             self._lost(passage.owned)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the lanes go on
-            self._adapters.log.error("a message broke outside its handler", id=passage.id, error=repr(error))
-            await self.clock.sleep(RELEASED_WAIT_S)
         finally:
             if passage.open:
                 await self._hand_back(passage)
+
+    async def _went(self, passage: Passage) -> bool:
+        try:
+            await self._on_its_way(passage)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lanes go on
+            self._adapters.log.error("a message broke outside its handler", id=passage.id, error=repr(error))
+            return self._stopping() or passage.owned.ending
+        return True
 
     async def _on_its_way(self, passage: Passage) -> None:
         delivery = passage.deliveries[0]
@@ -142,8 +152,8 @@ class Carrier:
             # What has used up its attempts together gets one more alone: else a failing dependency is asked for ever.
             attempt = 1 if became.reason == "permanent" else self._route.retry.attempts
             middle = len(rows) // 2
-            await self._batch(passage, rows[:middle], attempt=attempt)
-            await self._batch(passage, rows[middle:], attempt=attempt)
+            for half in (rows[:middle], rows[middle:]):
+                await self._batch(passage, [row for row in half if row[0].position in passage.open], attempt=attempt)
 
     # Attempts.
 
@@ -159,8 +169,13 @@ class Carrier:
         """Try until it is settled; a retry blocks its own lane only, and only for so long."""
         waited_s, doubtful = 0.0, self._route.dedupe_s > 0
         while True:
-            if doubtful and not await self._without_repeats(passage, deliveries):
-                return outcome.Done()
+            if doubtful:
+                left = await self._without_repeats(passage, deliveries)
+                if not left:
+                    return outcome.Done()
+                if len(left) < len(deliveries):  # of a batch, whose other rows were handled elsewhere meanwhile
+                    decode = partial(list, _messages_of(left, deliveries, decode()))
+                    deliveries = left
             scope = self._scope(passage, deliveries)
             became = await carry(Attempt(self, passage, deliveries, decode, attempt, scope, bury=bury))
             match became:
@@ -232,8 +247,10 @@ class Carrier:
         """Settles what was finished before: by a commit whose answer was lost, or under the same id. The rows of a
         batch are finished together, unless their ids are known."""
         hold = passage.owned.hold
-        if hold is None or passage.parked is not None:
+        if hold is None:
             return deliveries
+        if passage.parked is not None:
+            return await self._without_repeat_of_parked(passage, hold, deliveries)
         ids = [one.envelope.id for one in deliveries] if self._route.dedupe_s else []
         positions = [one.position for one in deliveries]
         known = await self._until_answered(lambda: self._ledger.partitions.known(hold, positions=positions, ids=ids))
@@ -248,6 +265,20 @@ class Carrier:
         if repeats := len(deliveries) - len(left):
             self.metrics.add(metric.MESSAGES_PROCESSED, repeats, address=self._route.address, outcome="repeated")
         return left
+
+    async def _without_repeat_of_parked(
+        self, passage: Passage, hold: Hold, deliveries: Sequence[Delivery]
+    ) -> Sequence[Delivery]:
+        """Another message of its id may have been handled while it waited."""
+        ids = [one.envelope.id for one in deliveries] if self._route.dedupe_s else []
+        if not ids or not (await self._until_answered(lambda: self._ledger.partitions.known(hold, ids=ids))).ids:
+            return deliveries
+        await self._until_answered(lambda: self._parking.remove(passage, committed=False))
+        for delivery in deliveries:
+            passage.finish(delivery)
+            self._tell(delivery, "finished")
+        self.metrics.add(metric.MESSAGES_PROCESSED, address=self._route.address, outcome="repeated")
+        return ()
 
     def _scope(self, passage: Passage, deliveries: Sequence[Delivery]) -> Scope:
         if not self.mounted.transactional:
@@ -330,6 +361,11 @@ class Carrier:
                 failures += 1
                 self._adapters.log.warn("a message waits for the ledger", address=self._route.address, error=str(error))
                 await self.clock.sleep(min(LEDGER_RETRY_MAX_S, 0.1 * 2.0**failures))
+
+
+def _messages_of(left: Sequence[Delivery], deliveries: Sequence[Delivery], messages: Sequence[Any]) -> list[Any]:
+    positions = {delivery.position for delivery in left}
+    return [message for one, message in zip(deliveries, messages, strict=True) if one.position in positions]
 
 
 def _asked_to_end(passage: Passage) -> bool:

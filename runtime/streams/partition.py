@@ -49,6 +49,9 @@ class OwnedPartition:
         self._stored: int | None = None
         self._reached = 0
         self._handed_back: set[int] = set()
+        self._awaited: set[int] = set()
+        """What must come again before anything newer is carried, or its keys would lose their order."""
+        self._early: list[Delivery] = []
         self._committed = 0
         self._told: Reported | None = None
         self._reach: int | None = None
@@ -83,6 +86,7 @@ class OwnedPartition:
         unfinished = list(self._mark.unfinished_positions)
         self.generation += 1
         self._handed_back.update(unfinished)
+        self._awaited = set(unfinished)
         self._open = self._open_bytes = 0
         self._steps.clear()
         self.taken(taken, parked, durable=durable)
@@ -153,6 +157,8 @@ class OwnedPartition:
 
     def begin(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Those that are to be carried: not what is open or finished already, when the bus repeats itself."""
+        if self._awaited:
+            deliveries = self._in_turn(deliveries)
         fresh = [delivery for delivery in deliveries if self._begin(delivery)]
         if self._reach is not None and fresh:
             covered = self._steps[-1] if self._steps else self._reach
@@ -162,6 +168,16 @@ class OwnedPartition:
             self._full = True
             self.assignment.pause(FULL)
         return fresh
+
+    def _in_turn(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """What was awaited, and after the last of that whatever came too early."""
+        due = [delivery for delivery in deliveries if delivery.position in self._awaited]
+        self._early += [delivery for delivery in deliveries if delivery.position not in self._awaited]
+        self._awaited.difference_update(delivery.position for delivery in due)
+        if not self._awaited:
+            due += sorted(self._early, key=lambda delivery: delivery.position)
+            self._early = []
+        return due
 
     def may_start(self, position: int) -> bool:
         """False: the ledger has to know first how far we are, and `wants_reach`."""

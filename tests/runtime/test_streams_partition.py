@@ -225,9 +225,10 @@ async def test_taken_again_it_has_everything_unfinished_once_more(assignment: Fa
     )
     assert again == [1, 2, 3]
     assert not owned.ending
-    assert [one.position for one in begin(owned, *map(delivery, again))] == [1, 3], "the commit of 2 took place"
-    for position in (1, 3):
+    assert begin(owned, delivery(4), delivery(1)) == [delivery(1)], "what is newer waits for what comes again"
+    assert [one.position for one in begin(owned, delivery(2), delivery(3))] == [3, 4], "the commit of 2 took place"
+    for position in (1, 3, 4):
         owned.finish(delivery(position))
     report = owned.report()
     assert report is not None
-    assert (report.hold.epoch, report.position) == (8, 4)
+    assert (report.hold.epoch, report.position) == (8, 5)
