@@ -33,7 +33,8 @@ class LetterLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str | None = None
     origin: str = ""
     partition: int | None = None
-    position: int | None = None
+    position: str | None = None
+    """As text: some buses' are larger than what is safe as a number in JSON."""
     attempts: int = 0
     replays: int = 0
     correlation_id: str = ""
@@ -98,6 +99,7 @@ def as_they_came(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
 
 def _said(letter: DeadLetter, contract: type[msgspec.Struct] | None) -> dict[str, Any]:
     said = {name: getattr(letter, name) for name in LetterLine.__struct_fields__}
+    said["position"] = None if letter.position is None else str(letter.position)
     said["error"] = _scrubbed(contract, letter, letter.error)
     if letter.key is not None:
         said["key"] = _scrubbed(contract, letter, letter.key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runtime.cli import config, dlq, doctor, jobs, migrate, modules, publish, reset
+from runtime.cli import config, dlq, doctor, jobs, migrate, modules, positions, publish, reset, workers
 
 
 def add(app: typer.Typer) -> None:
@@ -12,6 +12,8 @@ def add(app: typer.Typer) -> None:
     publish.add(app)
     jobs.add(app)
     dlq.add(app)
+    workers.add(app)
+    positions.add(app)
     modules.add(app)
     migrate.add(app)
     config.add(app)

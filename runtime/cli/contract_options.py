@@ -26,8 +26,8 @@ _OPTION = re.compile(r"--?[A-Za-z]")
 class OptionsOf:
     """The options of one contract.
 
-    The first required field can be given without its name. A field whose `Meta(extra={"argument": "ID"})` says so is
-    given in no other way; `Meta(extra={"complete": names})` offers what the function `names` returns.
+    The first required field can be given without its name. Fields whose `Meta(extra={"argument": "ID"})` says so are
+    given in no other way, in their order; `Meta(extra={"complete": names})` offers what the function `names` returns.
     """
 
     def __init__(self, contract: type[msgspec.Struct]) -> None:
@@ -40,20 +40,18 @@ class OptionsOf:
             name: extra["complete"] for name, extra in extras.items() if "complete" in extra
         }
         required = [one.name for one in self.arguments if one.required]
-        self._bare = next(iter(self._only_bare), None) or next(iter(required), None)
+        self._bare = [*self._only_bare] or required[:1]
 
     def parameters(self) -> list[inspect.Parameter]:
         """For the signature of the function that Typer sees."""
-        made = []
-        if self._bare:
-            made.append(_parameter(_BARE, self._argument(self._bare)))
+        made = [_parameter(f"{_BARE}_{place}", self._argument(name)) for place, name in enumerate(self._bare)]
         named = [one for one in self.arguments if one.name not in self._only_bare]
         return made + [_parameter(_PREFIX + one.name, self._option(one)) for one in named]
 
     def read(self, given: dict[str, Any], loose: Sequence[str]) -> tuple[msgspec.Struct | None, list[str]]:
         """The contract, or everything that is wrong with what was given; `loose` is what no option has taken."""
-        words = [*([given.pop(_BARE)] if given.get(_BARE) is not None else []), *loose]
-        given.pop(_BARE, None)
+        bare = [given.pop(f"{_BARE}_{place}", None) for place in range(len(self._bare))]
+        words = [*(word for word in bare if word is not None), *loose]
         values = {name.removeprefix(_PREFIX): value for name, value in given.items() if value is not None}
         faults = self._take_loose(words, values)
         for one in self.arguments:
@@ -87,11 +85,11 @@ class OptionsOf:
                 waiting = False  # the value of the unknown option
             else:
                 bare.append(word)
-        if self._bare and bare:
-            if self._bare in values:
-                faults.append(f"{self._shown(self._bare)}: given twice, as {bare[0]!r} too")
-            values[self._bare] = bare.pop(0)
-        return faults + [f"{word!r}: an argument too much" for word in bare]
+        for name, word in zip(self._bare, bare, strict=False):
+            if name in values:
+                faults.append(f"{self._shown(name)}: given twice, as {word!r} too")
+            values[name] = word
+        return faults + [f"{word!r}: an argument too much" for word in bare[len(self._bare) :]]
 
     def _unknown(self, flag: str) -> str:
         known = {one.option[2:]: one.option for one in self.arguments if one.name not in self._only_bare}

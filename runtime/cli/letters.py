@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from contracts.errors import BadInput, NotFound
+from contracts.errors import BadInput, NotFound, Unavailable
 from contracts.ports.ledger import DeadLetter, LetterFilter, Replayed
 from runtime import letters as seen
+from runtime.cli.desk import worker_instead
 from runtime.cli.instants import instant
 from runtime.cli.ledger_access import the_ledger
 
@@ -61,9 +62,16 @@ class InLedger:
 
 @asynccontextmanager
 async def the_letters(settings: Settings) -> AsyncIterator[Letters]:
-    """Raises `NotFound` when there is no ledger."""
-    async with the_ledger(settings) as adapters:
-        yield InLedger(adapters.ledger.dead_letters)
+    """In the ledger when this process can open it, else by a worker; raises `NotFound` when neither is there."""
+    async with AsyncExitStack() as stack:
+        letters: Letters
+        try:
+            letters = InLedger((await stack.enter_async_context(the_ledger(settings))).ledger.dead_letters)
+        except (NotFound, Unavailable) as error:
+            from runtime.cli.remote_letters import RemoteLetters
+
+            letters = RemoteLetters(await worker_instead(settings, error))
+        yield letters
 
 
 def wanted(asked: Which, *, now: datetime, everything: bool = True) -> LetterFilter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ from contracts.ports.ledger import JobFilter
 TIMEOUT_S = 15.0
 PAGE = 200
 _JSON = "application/json"
+T = TypeVar("T")
 
 
 class Remote:
@@ -79,24 +80,28 @@ class Remote:
     async def retry(self, job_id: str) -> None:
         await self._ask("POST", f"/jobs/{quote(job_id, safe='')}/retry")
 
-    async def _ask(
+    async def ask(
         self,
         method: str,
         path: str,
+        type_: type[T],
         *,
         query: Mapping[str, Any] | Sequence[tuple[str, Any]] = (),
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> T:
+        """The answer as `type_`."""
         target = f"{path}?{urlencode(query)}" if query else path
         status, answered = await asyncio.to_thread(self._asked, method, target, body, headers or {})
         try:
-            answer = msgspec.json.decode(answered, type=dict[str, Any])
+            if status >= 300:
+                raise self._error(status, msgspec.json.decode(answered, type=dict[str, Any]))
+            return msgspec.json.decode(answered, type=type_)
         except msgspec.MsgspecError:
             raise Unavailable(self.url, f"its answer ({status}) is not of a Millrace worker") from None
-        if status >= 300:
-            raise self._error(status, answer)
-        return answer
+
+    async def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        return await self.ask(method, path, dict[str, Any], **given)
 
     def _asked(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """In a thread: the standard library's client is enough for a command line, and costs no import at start."""

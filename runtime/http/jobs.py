@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, QueryParameter
 
 from contracts.errors import NotFound
 from contracts.job import JobRow, JobState, Progress
 from contracts.ports.ledger import JobFilter
+from runtime.fleet import FleetWorker, HeldPartition, fleet_of, partitions
 from runtime.http import cursor as cursors
 from runtime.http.site import Site
 
@@ -117,15 +118,23 @@ async def retry_job(state: State, job_id: FromPath[str]) -> StateAnswer:
     return StateAnswer(job_id=job_id, state=JobState.QUEUED)
 
 
-@get("/workers", summary="List the living workers.", tags=["workers"])
-async def list_workers(state: State) -> Response[list[dict[str, Any]]]:
-    """With their modules, their leases and how many jobs each runs."""
+@get("/workers", summary="List the living workers, and what each holds.", tags=["workers"])
+async def list_workers(state: State) -> tuple[FleetWorker, ...]:
+    """With their modules, their leases, their partitions and the jobs that they run."""
     site: Site = state.site
-    return Response([dict(worker) for worker in await site.ledger.leases.workers()])
+    return (await fleet_of(site.ledger)).workers
+
+
+@get("/partitions", summary="List the partitions that the ledger knows, and who holds them.", tags=["workers"])
+async def list_partitions(state: State) -> list[HeldPartition]:
+    """As their holders last reported them; `held` is false where nobody alive holds one."""
+    ledger = state.site.ledger
+    living = [str(worker["id"]) for worker in await ledger.leases.workers()]
+    return partitions(await ledger.partitions.holdings(), living)
 
 
 def _line(row: JobRow) -> JobLine:
     return JobLine(**{name: getattr(row, name) for name in JobLine.__struct_fields__})
 
 
-HANDLERS = [list_jobs, show_job, cancel_job, retry_job, list_workers]
+HANDLERS = [list_jobs, show_job, cancel_job, retry_job, list_workers, list_partitions]

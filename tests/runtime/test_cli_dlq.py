@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -13,8 +12,8 @@ from adapters.database.postgres import PostgresDb
 from adapters.ledger.postgres.ledger import PostgresLedger
 from contracts.message import Partition
 from contracts.ports.ledger import DeadLetter, LetterFilter
+from tests.kit.blocking_ledger import on_ledger
 from tests.kit.command_line import CommandLine
-from tests.kit.databases import LIMITS, opened
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -55,16 +54,7 @@ class Buried:
         self._url = url
 
     def run(self, work: Callable[[PostgresLedger, PostgresDb], Awaitable[T]]) -> T:
-        async def whole() -> T:
-            async with opened(PostgresDb(self._url, limits=LIMITS)) as db:
-                ledger = PostgresLedger(db)
-                await ledger.open()
-                try:
-                    return await work(ledger, db)
-                finally:
-                    await ledger.close()
-
-        return asyncio.run(whole())
+        return on_ledger(self._url, work)
 
     def __call__(self, *ids: str, group: str, **given: Any) -> None:
         letters = [
