@@ -15,9 +15,8 @@ from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
 from aiokafka.protocol.produce import ProduceRequest  # type: ignore[import-untyped]
 from faststream import BaseMiddleware
 
-from adapters.bus.kafka import seams
-from adapters.bus.kafka.bus import KafkaBus, group_of
-from adapters.bus.kafka.limits import KafkaLimits
+from adapters.bus.kafka import seams, topics
+from adapters.bus.kafka.bus import DEFAULT_PARTITIONS, KafkaBus, group_of
 from adapters.bus.turn import next_turn
 from adapters.clock.system import SystemClock
 from contracts.errors import BadInput, Faults, LeaseLost, Permanent, Transient
@@ -299,12 +298,11 @@ async def test_what_is_too_large_is_refused_alone(world: World) -> None:
     assert {10, 20, 30, 1, 2, 3} <= {len(delivery.envelope.body) for delivery in recorder.deliveries}
 
 
-async def test_a_topic_that_is_not_there_is_named(world: World) -> None:
-    bus = await world.started(limits=KafkaLimits(publish_wait_s=1.0))
-    with pytest.raises(Transient, match=f"topic {world.scene.address} is not there"):
-        await bus.publish(world.scene.envelope(b"{}"))
-    await world.make_topic()
+async def test_a_topic_that_nobody_declared_is_made_by_who_publishes_first(world: World) -> None:
+    bus = await world.started()
     await bus.publish(world.scene.envelope(b"{}"))
+    made = await topics.look_up(bus.broker.admin, [world.scene.address])
+    assert made[world.scene.address].partitions == DEFAULT_PARTITIONS
 
 
 # --- membership ---------------------------------------------------------------------------------------------------

@@ -80,8 +80,19 @@ class Fleet:
         await self.processes.pop(number).wait()
         await self.start()
 
+    async def revive(self) -> int:
+        """Start another for each that ended by itself, as whoever runs workers does: one that starts while the broker
+        is down says so and ends. Returns how many."""
+        ended = [number for number, process in enumerate(self.processes) if process.returncode is not None]
+        for number in reversed(ended):
+            self.processes.pop(number)
+        for _ in ended:
+            await self.start()
+        return len(ended)
+
     async def end(self) -> list[int | None]:
         """Ask all to stop, once they have begun; the exit codes of those that live."""
+        await self.revive()
         for number, process in enumerate(self.processes):
             self.send(number, signal.SIGCONT)
             assert process.stdout is not None
@@ -172,6 +183,7 @@ async def _strike(plan: Plan, draw: random.Random, fleet: Fleet, bus: services.R
         struck.insert(draw.randrange(len(struck) + 1), "restart the broker")
     for kind in struck:
         await asyncio.sleep(draw.uniform(0.2, 1.5))  # noqa: TID251 - blows fall at random
+        blows["could not start"] += await fleet.revive()
         victim = draw.randrange(len(fleet.processes))
         blows[kind] += 1
         match kind:

@@ -30,6 +30,8 @@ from contracts.ports.clock import Clock
 JOB_GROUP = "jobs"
 JOB_PARTITIONS = 1  # commands go to the ledger at once, which spreads the work; one partition keeps their order
 JOB_RETENTION_S = 7 * 86400.0
+DEFAULT_PARTITIONS = 8
+"""Of a topic that is published to before anybody has declared it."""
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -71,6 +73,8 @@ class KafkaBus:
         self._revoke_wait_s = revoke_wait_s
         self._schemas: dict[str, Mapping[str, Any]] = {}
         self._mounted: list[MountedSubscriber] = []
+        self._there: set[str] = set()
+        """Topics that were seen to exist."""
         self._declared: dict[str, topics.Declared] = {}
         self._options = {
             **client_options(self._servers, client_id, security or {}),
@@ -156,7 +160,10 @@ class KafkaBus:
         await self._broker.start()
 
     async def publish(self, *envelopes: Envelope) -> None:
-        """An unsafe or missing id or correlation id is replaced. Raises `BadInput` for what is too large for Kafka."""
+        """An unsafe or missing id or correlation id is replaced. A topic that nobody has declared yet is made. Raises
+        `BadInput` for what is too large for Kafka."""
+        for address in sorted({envelope.address for envelope in envelopes} - self._there):
+            await self._make_sure_of(address)
         await self._broker.publish_all([identified(envelope, self._clock) for envelope in envelopes])
 
     async def stop_intake(self) -> None:
@@ -192,6 +199,18 @@ class KafkaBus:
             await topics.make(self._broker.admin, self._declared.values(), self._clock)
 
         await patiently(make, self._clock, wait_s=self._limits.open_wait_s, what=self.address)
+
+    async def _make_sure_of(self, address: str) -> None:
+        """What is emitted may come before whoever reads it: it must neither be lost nor keep back what is behind it."""
+        plain = topics.Declared(name=address, partitions=DEFAULT_PARTITIONS, retention_s=JOB_RETENTION_S)
+        wanted = self._declared.get(address, plain)
+
+        async def make() -> None:
+            if address not in await topics.look_up(self._broker.admin, [address]):
+                await topics.make(self._broker.admin, [wanted], self._clock)
+
+        await patiently(make, self._clock, wait_s=self._limits.publish_wait_s, what=self.address)
+        self._there.add(address)
 
     async def _look_at_groups(self) -> None:
         self._ledger = await self._ledger_id() if self._ledger_id else ""
