@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from contracts import metrics as metric
-from contracts.errors import LeaseLost, MillraceError, Unavailable, Undecodable
+from contracts.errors import LeaseLost, MillraceError, Transient, Unavailable, Undecodable
 from contracts.message import Delivery
 from contracts.module import StreamRoute
 from contracts.ports import Assignment
@@ -86,6 +86,8 @@ class StreamConsumer:
 
     async def assigned(self, assignment: Assignment) -> int | None:
         """Takes the partition in the ledger as well. A route that doesn't need the ledger goes on without it."""
+        if self._stopping:
+            raise Transient(f"{self.route.address}: this worker drains, and takes nothing more")
         owned = OwnedPartition(assignment, transactional=self.mounted.transactional)
         try:
             taken, lanes = await self._take(owned)
