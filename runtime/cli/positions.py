@@ -13,6 +13,8 @@ from runtime.cli.invocation import Invocation
 
 _COLUMNS = ("group", "address", "index", "position", "lag", "open", "parked", "worker_id")
 _WORDS = {"bus": None, "earliest": 0}
+_DIGITS = 39
+"""Of 128 bits: no bus has larger positions."""
 
 
 class ListPositions(Options, frozen=True):
@@ -99,7 +101,7 @@ def reset(invocation: Invocation, asked: ResetPositions) -> int | None:
 def _position(given: str) -> int | None:
     if given in _WORDS:
         return _WORDS[given]
-    if given.isascii() and given.isdigit():
+    if given.isascii() and given.isdigit() and len(given) <= _DIGITS:
         return int(given)
     raise BadInput(
         f"--to: {given!r}; it can be bus (where the bus says), earliest, or a position as `millrace positions list` "

@@ -121,6 +121,15 @@ def test_positions_are_reset(
     assert (row["position"], row["worker_id"]) == (position, None)
 
 
+def test_a_route_that_begins_where_the_bus_says_is_told(with_database: CommandLine, shared_database_url: str) -> None:
+    place = with_database.directory / "on_the_path" / "modules" / "orders" / "__init__.py"
+    place.write_text(place.read_text().replace("async def take(order: Order, db: Db)", "async def take(order: Order)"))
+    take(shared_database_url, "orders", 0, by="died")
+    ran = with_database("positions", "reset", "orders", "orders.raw", "--to", "earliest", "--yes")
+    assert ran.code == 0
+    assert "orders.raw is not transactional in orders: the bus alone says where it begins" in ran.err
+
+
 def test_a_living_holder_keeps_its_positions(with_database: CommandLine, shared_database_url: str) -> None:
     with living(shared_database_url, "busy"):
         take(shared_database_url, "kept", 0, by="busy")
@@ -137,6 +146,7 @@ def test_a_living_holder_keeps_its_positions(with_database: CommandLine, shared_
         (("billing", "orders.raw", "--to", "earliest"), 2, "--yes: billing would begin at position 0 with orders.raw"),
         (("billing", "orders.raw", "--to", "latest", "--yes"), 2, "--to: 'latest'; it can be bus"),
         (("billing", "orders.raw", "--to", "-1", "--yes"), 2, "--to: '-1'"),
+        (("billing", "orders.raw", "--to", "9" * 40, "--yes"), 2, "--to: '9999"),
         (("billing", "--to", "bus"), 2, "ADDRESS: missing"),
         (("billing", "orders.raw", "more", "--to", "bus"), 2, "'more': an argument too much"),
         (("nobody", "orders.raw", "--to", "bus", "--yes"), 1, "the ledger has no positions of nobody orders.raw"),
