@@ -11,6 +11,9 @@ from adapters.log.structured import Level, StructuredLog
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _WITH_HANDLERS_OF_THEIR_OWN = ("faststream", "uvicorn")
 
+AGAIN_S = 5.0
+MOST_TOLD = 1000
+
 
 def route_standard_logging(log: StructuredLog) -> Callable[[], None]:
     """Send every record of the `logging` module (and warnings) through `log`; returns what undoes it.
@@ -45,17 +48,37 @@ def _loggers() -> list[logging.Logger]:
 
 
 class _Records(logging.Handler):
+    """A package that says the same again and again (that a server does not answer, say) is heard once in a while."""
+
     def __init__(self, log: StructuredLog) -> None:
         super().__init__()
         self._log = log
+        self._told: dict[tuple[str, int, str], list[float]] = {}
+
+    def _left_out(self, record: logging.LogRecord) -> float | None:
+        """How many like it were left out since the last one; None: leave this one out as well."""
+        if record.levelno < logging.WARNING or record.name.startswith("millrace"):
+            return 0
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        told = self._told.setdefault((record.name, record.levelno, str(record.msg)), [0.0, 0])
+        if record.created - told[0] < AGAIN_S:
+            told[1] += 1
+            return None
+        left_out, told[:] = told[1], [record.created, 0]
+        return left_out
 
     def emit(self, record: logging.LogRecord) -> None:
+        if (left_out := self._left_out(record)) is None:
+            return
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - its arguments don't fit its text; show both
             message = f"{record.msg} {record.args!r}"
         context: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
         context["logger"] = record.name
+        if left_out:
+            context["left_out"] = int(left_out)
         error = record.exc_info[1] if record.exc_info else None
         self._log.write(_level(record.levelno), message, context, error=error)
 

@@ -370,3 +370,23 @@ heavy = {"structlog", "rich", "asyncpg", "faststream"} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+
+
+def test_what_a_package_repeats_is_told_once_in_a_while(routed: Callable[[StructuredLog], None]) -> None:
+    capture = Capture(level="info")
+    routed(capture.log)
+    chatty = logging.getLogger("aiokafka.client")
+
+    def says(at: float, text: str) -> None:
+        record = chatty.makeRecord(chatty.name, logging.ERROR, "f", 1, text, (), None)
+        record.created = at
+        chatty.handle(record)
+
+    for at in (100.0, 101.0, 102.0):
+        says(at, "no answer")
+    says(102.0, "something else")
+    says(106.0, "no answer")
+    logging.getLogger("millrace.bus").error("ours")
+    logging.getLogger("millrace.bus").error("ours")
+    told = [(line["message"], line["context"].get("left_out")) for line in capture.lines]
+    assert told == [("no answer", None), ("something else", None), ("no answer", 2), ("ours", None), ("ours", None)]

@@ -91,9 +91,9 @@ def test_auto_migration_can_be_switched_off_on_either_side(millrace: CommandLine
 
 
 def test_an_adapter_that_is_still_to_come_is_said_plainly(millrace: CommandLine) -> None:
-    millrace.set(MQ_KAFKA_BOOTSTRAP_SERVERS="localhost:9092", DB_POSTGRES_URL="postgresql://localhost/x")
-    [fault] = faults_of(millrace("run", "steps", "3", "--mq", "kafka"))
-    assert "--mq kafka is not built yet" in fault
+    millrace.set(CACHE_REDIS_URL="redis://localhost:6379/0")
+    [fault] = faults_of(millrace("run", "steps", "3", "--cache", "redis"))
+    assert "--cache redis is not built yet" in fault
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
