@@ -99,7 +99,7 @@ def test_a_check_tells_what_is_wrong_with_settings_and_modules(millrace: Command
 def test_a_module_is_shown_with_what_it_guarantees(millrace: CommandLine) -> None:
     shown = millrace("modules", "show", "orders", "--output", "json").json()
     assert (shown["name"], shown["kind"], shown["needs"]) == ("orders", "service", ["db"])
-    assert shown["routes"][0]["guarantee"] == "at-least-once"
+    assert shown["routes"][0]["guarantee"] == "transactional"
     steps = millrace("modules", "show", "steps", "--output", "json").json()
     assert steps["command"] == "run.steps"
     assert [argument["name"] for argument in steps["arguments"]][:2] == ["steps", "name"]
