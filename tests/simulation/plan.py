@@ -7,8 +7,6 @@ from typing import Literal
 
 import msgspec
 
-from tests.simulation import gaps
-
 Behaviour = Literal[
     "plain",
     "slow",
@@ -100,7 +98,6 @@ def draw(seed: int) -> Plan:
     addresses = of.sample([ORDERS, ORDERS, ROWS, PINGS], of.choice([1, 2, 3]))
     delays = of.random() < 0.5
     messages = _messages(of, addresses, dedupes=variant.dedupe_s > 0)
-    messages = [_clear_of_gaps(one, variant, delays=delays) for one in messages]
     jobs = _jobs(of) if of.random() < 0.5 else []
     return Plan(
         seed=seed,
@@ -109,13 +106,13 @@ def draw(seed: int) -> Plan:
         partitions=2,
         variant=variant,
         messages=tuple(sorted((*messages, *jobs), key=lambda one: one.at_s)),
-        incidents=tuple(_incidents(of)),
+        incidents=(*_incidents(of), *_zombies(of, often=bool(jobs))),
         fault_rate=of.choice([0.0, 0.02, 0.05, 0.15]),
         crashes=of.choice([0, 1, 2]),
         repeat_rate=of.choice([0.0, 0.2]),
         delays=delays,
         session_s=of.uniform(0.5, 2.0),
-        lease_s=of.choice([1.0, 3.0]),
+        lease_s=of.choice([1.0, 1.0, 3.0]),
         drain_timeout_s=of.choice([1.0, 3.0]),
         fetch_rows=of.choice([1, 3, 100]),
     )
@@ -152,15 +149,6 @@ def _messages(of: random.Random, addresses: list[str], *, dedupes: bool) -> list
     return made
 
 
-def _clear_of_gaps(one: Planned, variant: Variant, *, delays: bool) -> Planned:
-    may_be_parked = variant.in_lane_s < 60.0 or not delays
-    if one.repeats and may_be_parked and gaps.REPEATS_OF_PARKED in gaps.known:
-        one = msgspec.structs.replace(one, repeats=0)
-    if one.behaviour == "poison" and gaps.PARKED_POISON in gaps.known:
-        one = msgspec.structs.replace(one, key=None, delay_s=0.0)
-    return one
-
-
 def _jobs(of: random.Random) -> list[Planned]:
     return [
         Planned(
@@ -177,6 +165,14 @@ def _jobs(of: random.Random) -> list[Planned]:
         )
         for number in range(of.randint(2, 4))
     ]
+
+
+def _zombies(of: random.Random, *, often: bool) -> list[Incident]:
+    """Workers that stand still for longer than their leases and sessions, and then go on."""
+    if of.random() >= (0.6 if often else 0.2):
+        return []
+    at_s, for_s = of.uniform(1.0, CALM_AT_S * 0.9), of.uniform(1.2, 4.0)
+    return [Incident(at_s=at_s, kind="stall", who=of.random(), for_s=for_s)]
 
 
 def _incidents(of: random.Random) -> list[Incident]:

@@ -42,6 +42,7 @@ class Process:
         """The bus has taken it for dead, and it was not told yet: for so many reasons."""
         self.cut_off_until = 0.0
         self.held_up_s = 0.0
+        self.late_until = 0.0
         self.report: DrainReport | None = None
         self.life: asyncio.Task[None] | None = None
 
@@ -90,7 +91,9 @@ class Process:
     async def _travel(self, *, late: bool) -> None:
         draw = self.world.chance.random()
         if late:
-            await self.world.clock.sleep(0.3 + 5.0 * draw)
+            late_s = 0.3 + 5.0 * draw
+            self.late_until = max(self.late_until, self.world.loop.time() + late_s)
+            await self.world.clock.sleep(late_s)
         elif draw < 0.5:
             await next_turn()
         elif draw < 0.9:

@@ -19,7 +19,7 @@ from runtime.streams.partition import OwnedPartition
 from runtime.supervisor import Supervisor
 from tests.simulation.schedule import run
 
-MOST_SEEDS = 60
+MOST_SEEDS = 150
 
 
 def found() -> str:

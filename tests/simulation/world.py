@@ -225,7 +225,8 @@ class World:
         await worker.supervisor.stopping.wait()
         if worker.supervisor.failed:
             self.violated(f"{process.name} gave up: {worker.supervisor.reason}")
-        began_at, held_up_s, calmly = self.loop.time(), process.held_up_s, self.calm
+        began_at, held_up_s = self.loop.time(), process.held_up_s
+        calmly = self.calm and process.late_until <= began_at
         self.note(process.name, "drains", worker.supervisor.reason)
         process.report = await worker.stop()
         took_s = self.loop.time() - began_at - (process.held_up_s - held_up_s)
