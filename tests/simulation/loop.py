@@ -122,7 +122,8 @@ class SimLoop(asyncio.BaseEventLoop):
             self._ready_of.clear()
 
     def _step(self) -> None:
-        able = [queue for owner, queue in self._ready_of.items() if queue and owner not in self._blocked]
+        blocked = self._blocked
+        able = [queue for owner, queue in self._ready_of.items() if queue and owner not in blocked]
         if not able:
             self._let_time_pass()
             return
