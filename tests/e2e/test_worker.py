@@ -43,7 +43,7 @@ async def test_the_start_up_line_says_what_it_is(environ: dict[str, str], tmp_pa
     async with worker(tmp_path, environ) as running:
         summary = running.summary
         assert summary["modules"] == "orders 1.0.0, steps 1.0.0"
-        for said in ("run.steps (job, recorded-once)", "orders.raw (stream, at-least-once)"):
+        for said in ("run.steps (job, recorded-once)", "orders.raw (stream, transactional)"):
             assert said in summary["routes"]
         assert "ledger=PostgresLedger" in summary["adapters"]
         assert summary["http"].startswith("http://127.0.0.1:")

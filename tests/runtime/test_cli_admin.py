@@ -105,7 +105,7 @@ def test_a_module_is_shown_with_what_it_guarantees(millrace: CommandLine) -> Non
     assert [argument["name"] for argument in steps["arguments"]][:2] == ["steps", "name"]
     ran = millrace("modules", "show", "orders")
     assert ran.code == 0
-    assert "at-least-once" in ran.out
+    assert "transactional" in ran.out
     ran = millrace("modules", "show", "ordres")
     assert ran.code == 2
     assert "did you mean orders?" in ran.err
