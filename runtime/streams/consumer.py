@@ -308,7 +308,7 @@ class StreamConsumer:
         """Returns when none of them runs any more."""
         for passage in passages:
             if passage in self.passages:
-                passage.done = asyncio.Event()
+                passage.done = passage.done or asyncio.Event()  # a revocation and a recovery may wait for the same one
                 await passage.done.wait()
 
     # The partition in the ledger.
