@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -76,6 +76,8 @@ class Carrier:
                 return
             while not await self._went(passage):
                 await self.clock.sleep(RELEASED_WAIT_S)
+            if passage.suspect:
+                await self._came_back(passage)
         except LeaseLost:
             self._lost(passage.owned)
         finally:
@@ -119,6 +121,16 @@ class Carrier:
         elif (hold := owned.hold) is not None:
             await self._until_answered(lambda: self._ledger.partitions.charge(hold, delivery.position))
         return True
+
+    async def _came_back(self, passage: Passage) -> None:
+        """It is not the one that kills. That has to be known before the next one runs alone: if that kills, this one would
+        be charged again, and again, and be quarantined in its place."""
+        owned, delivery = passage.owned, passage.deliveries[0]
+        if (hold := owned.hold) is None or passage.parked is not None or passage.open:
+            return
+        with suppress(LeaseLost):  # most were finished together with their effects; else the bus tells what was lost
+            span = (delivery.position, delivery.position + 1)
+            await self._until_answered(lambda: self._ledger.partitions.finish(hold, span))
 
     # Batches.
 

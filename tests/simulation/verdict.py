@@ -130,8 +130,7 @@ class Verdict:
     def _may_be_buried(self, one: Planned) -> bool:
         """The kinds of bad luck that end an innocent message: with others in one batch, or alone at every crash."""
         if self._reason(one) == "poison":
-            happened = self._world.happened
-            return happened["crashes"] + happened["put out"] >= CRASH_CAP - 1
+            return self._world.happened["chance deaths"] >= CRASH_CAP - 1
         return one.address == ROWS and one.behaviour in ("flaky", "starved")
 
     def _reason(self, one: Planned) -> str:

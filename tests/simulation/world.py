@@ -123,6 +123,7 @@ class World:
             return
         process.dead = True
         self.happened["crashes"] += 1
+        self.happened["chance deaths"] += not where.startswith("by ")
         self.loop.block(process.name)
         self.note(process.name, "CRASH", where)
         self.ledger.outbox._sending -= self.relaying.pop(process.name, set())
@@ -160,6 +161,7 @@ class World:
         process.out += 1
         if process.out == 1:
             self.happened["put out"] += 1
+            self.happened["chance deaths"] += 1
             self.note(process.name, "put out of its groups")
             for member in process.members:
                 member.freeze()
