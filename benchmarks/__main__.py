@@ -9,6 +9,7 @@ import sys
 BENCHMARKS = {
     "jobs": "no-op jobs and their latency, against procrastinate",
     "start": "from the shell prompt to the first line of a job",
+    "streams": "streams on Kafka, against FastStream and aiokafka by hand",
     "batch_etl": "a million-row CSV into PostgreSQL, against COPY into staging and SQL, and dlt",
 }
 
