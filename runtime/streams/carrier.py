@@ -123,8 +123,8 @@ class Carrier:
         return True
 
     async def _came_back(self, passage: Passage) -> None:
-        """It is not the one that kills. That has to be known before the next one runs alone: if that kills, this one would
-        be charged again, and again, and be quarantined in its place."""
+        """It is not the one that kills. That has to be known before the next one runs alone: if that one kills, this
+        one would be charged again, and again, and be quarantined in its place."""
         owned, delivery = passage.owned, passage.deliveries[0]
         if (hold := owned.hold) is None or passage.parked is not None or passage.open:
             return

@@ -130,7 +130,8 @@ class Verdict:
     def _may_be_buried(self, one: Planned) -> bool:
         """The kinds of bad luck that end an innocent message: with others in one batch, or alone at every crash."""
         if self._reason(one) == "poison":
-            return self._world.happened["chance deaths"] >= CRASH_CAP - 1
+            own = one.times if one.behaviour == "deadly" else 0
+            return self._world.happened["chance deaths"] + own >= CRASH_CAP - 1
         return one.address == ROWS and one.behaviour in ("flaky", "starved")
 
     def _reason(self, one: Planned) -> str:
