@@ -327,7 +327,7 @@ class StreamConsumer:
     async def _leave(self, owned: OwnedPartition) -> None:
         """Nothing of it runs: what is finished is kept for its next owner, who need not suspect anything."""
         try:
-            if owned.hold is not None and not owned.over:
+            if owned.hold is not None and not owned.over and not owned.suspects_left:
                 position, finished = owned.left_at
                 await self._adapters.ledger.partitions.leave(owned.hold, position=position, finished=finished)
         except Unavailable as error:

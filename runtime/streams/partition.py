@@ -226,6 +226,12 @@ class OwnedPartition:
         """The watermark, and what is finished above it: what the next owner needs not to do it again."""
         return (self._mark.value if self._began else None), spans_of(self._mark.finished_above)
 
+    @property
+    def suspects_left(self) -> bool:
+        """Some of those that may have killed the last owner were not tried here: that is no clean end, after which the
+        next owner would run them in company, and uncharged."""
+        return self._mark.value < self.suspects_below
+
     def _begin(self, delivery: Delivery) -> bool:
         position = delivery.position
         if position >= self._reached:

@@ -118,12 +118,17 @@ class Verdict:
 
     def _wrong_with(self, one: Planned) -> Iterator[str]:
         times, lettered = self._counts[one.address, one.id], self._lettered(one.address, one.id)
-        if times and lettered and gaps.LETTERS_OF_ZOMBIES in gaps.known and self._world.happened["put out"]:
+        happened = self._world.happened
+        if times and lettered and gaps.LETTERS_OF_ZOMBIES in gaps.known and happened["put out"]:
             return
         if one.address in TRANSACTIONAL and times + lettered != 1:
             yield f"{one.id} has {times} effects and {'a' if lettered else 'no'} letter"
         if lettered and one.behaviour not in ENDS_IN_LETTERS and not self._may_be_buried(one):
             yield f"{one.id} ({one.behaviour}) was buried: {self._reason(one)}"
+        unknown = happened["chance deaths"] + happened["taken without the ledger"]
+        most = CRASH_CAP * (1 + one.repeats) + unknown
+        if one.behaviour == "poison" and (kills := happened[f"crash by {one.id}"]) > most:
+            yield f"{one.id} (poison) killed {kills} processes"
         if one.behaviour in ENDS_IN_LETTERS and not lettered:
             yield f"{one.id} ({one.behaviour}) was not buried"
 

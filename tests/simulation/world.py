@@ -123,7 +123,7 @@ class World:
             return
         process.dead = True
         self.happened["crashes"] += 1
-        self.happened["chance deaths"] += not where.startswith("by ")
+        self.happened[f"crash {where}" if where.startswith("by ") else "chance deaths"] += 1
         self.loop.block(process.name)
         self.note(process.name, "CRASH", where)
         self.ledger.outbox._sending -= self.relaying.pop(process.name, set())
