@@ -125,18 +125,26 @@ class Verdict:
             yield f"{one.id} has {times} effects and {'a' if lettered else 'no'} letter"
         if lettered and one.behaviour not in ENDS_IN_LETTERS and not self._may_be_buried(one):
             yield f"{one.id} ({one.behaviour}) was buried: {self._reason(one)}"
-        unknown = happened["chance deaths"] + happened["taken without the ledger"]
-        most = CRASH_CAP * (1 + one.repeats) + unknown
-        if one.behaviour == "poison" and (kills := happened[f"crash by {one.id}"]) > most:
+        most = CRASH_CAP * (1 + one.repeats) + happened["chance deaths"]
+        # A route that goes on while the ledger is down can't say what it starts: nobody suspects it of its deaths then.
+        blind = happened["taken without the ledger"] + happened["positions are not in the ledger yet"]
+        if self._may_be_parked() and gaps.PARKED_SUSPECTS in gaps.known:
+            blind += 1
+        if one.behaviour == "poison" and (kills := happened[f"crash by {one.id}"]) > most and not blind:
             yield f"{one.id} (poison) killed {kills} processes"
         if one.behaviour in ENDS_IN_LETTERS and not lettered:
             yield f"{one.id} ({one.behaviour}) was not buried"
+
+    def _may_be_parked(self) -> bool:
+        plan = self._world.plan
+        return plan.variant.in_lane_s < 60.0 or not plan.delays
 
     def _may_be_buried(self, one: Planned) -> bool:
         """The kinds of bad luck that end an innocent message: with others in one batch, or alone at every crash."""
         if self._reason(one) == "poison":
             own = one.times if one.behaviour == "deadly" else 0
-            return self._world.happened["chance deaths"] + own >= CRASH_CAP - 1
+            handed_on = gaps.CHARGES_OF_THE_LIVING in gaps.known
+            return self._world.happened["chance deaths"] + own >= CRASH_CAP - 1 - handed_on
         return one.address == ROWS and one.behaviour in ("flaky", "starved")
 
     def _reason(self, one: Planned) -> str:
