@@ -24,6 +24,7 @@ from runtime.http.server import HttpServer
 from runtime.policy.drain import Phase
 from runtime.wiring import Adapters
 from runtime.worker import Worker
+from tests.kit.waiting import until
 
 
 class RunEcho(Contract, frozen=True):
@@ -100,16 +101,15 @@ class Site:
         return [line for line in self.worker.adapters.written.getvalue().splitlines() if word in line]
 
     async def ended(self, job_id: str) -> dict[str, Any]:
-        """The job, once it has: the ledger's wake-ups say when to look."""
-        wakeups = self.worker.adapters.ledger.queue.wakeups()
-        while (job := (await self.get(f"/jobs/{job_id}")).json())["state"] in ("queued", "running"):
-            run = self.worker.dispatcher.runs.get(job_id)
-            if run and run.task:
-                await asyncio.wait([run.task])
-            else:
-                await anext(wakeups)
-        await wakeups.aclose()  # type: ignore[attr-defined]
-        return dict(job)
+        """The job, once it has. No wake tells of an end, and its task may be gone before its end can be read."""
+        found: list[dict[str, Any]] = []
+
+        async def has_ended() -> bool:
+            found[:] = [(await self.get(f"/jobs/{job_id}")).json()]
+            return found[0]["state"] not in ("queued", "running")
+
+        await until(has_ended, what=f"the end of job {job_id}")
+        return found[0]
 
 
 def chosen(url: str, directory: Path, **more: str) -> settings.Settings:
