@@ -16,6 +16,6 @@ LETTERS_OF_ZOMBIES: Gap = "letters of zombies"
 CHARGES_OF_THE_LIVING: Gap = "charges of the living"
 """A suspect whose partition moves on while it is run alone stays charged for that run, which killed nobody."""
 PARKED_SUSPECTS: Gap = "parked suspects handed on"
-"""A clean handover forgets that what is parked was suspected: it is run in company, and uncharged, by the next owner."""
+"""A clean handover forgets that what is parked was suspected: the next owner runs it in company, and uncharged."""
 
 known: set[Gap] = {LOST_CLAIMS, LETTERS_OF_ZOMBIES, CHARGES_OF_THE_LIVING, PARKED_SUSPECTS}
