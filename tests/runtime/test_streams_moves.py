@@ -46,7 +46,7 @@ async def test_a_partition_that_is_revoked_while_it_is_reported_is_not_lost_agai
         return [False] * len(said)
 
     ledger: Any = SimpleNamespace(partitions=SimpleNamespace(report=report))
-    streams = Streams(clock, lambda: ledger, log=SimpleNamespace(warn=print))  # type: ignore[arg-type]
+    streams = Streams(clock, lambda: ledger, log=SimpleNamespace(warn=print))
     streams.consumers.append(consumer)  # type: ignore[arg-type]
     await streams.commit()
     assert consumer.losses == []
@@ -60,7 +60,7 @@ async def test_a_partition_that_another_worker_has_taken_is_lost(clock: ManualCl
         return [False] * len(said)
 
     ledger: Any = SimpleNamespace(partitions=SimpleNamespace(report=report))
-    streams = Streams(clock, lambda: ledger, log=SimpleNamespace(warn=print))  # type: ignore[arg-type]
+    streams = Streams(clock, lambda: ledger, log=SimpleNamespace(warn=print))
     streams.consumers.append(consumer)  # type: ignore[arg-type]
     await streams.commit()
     assert consumer.losses == [ours]
