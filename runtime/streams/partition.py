@@ -56,6 +56,7 @@ class OwnedPartition:
         self._told: Reported | None = None
         self._reach: int | None = None
         self._ask_at = 0
+        self._wanted = 0
         self._steps: deque[int] = deque()
         self._since_step = 0
         self._open = 0
@@ -146,12 +147,13 @@ class OwnedPartition:
             self._reach = max(self._reach, self._reached)
 
     def _next_reach(self) -> int:
-        """Two steps beyond what is known, or as far as messages came."""
+        """One step beyond what is to be started, or as far as messages came."""
         if self._reach is None:
             return 0
         if not self.wants_reach or not self._steps:
             return self._reach
-        return self._steps[min(1, len(self._steps) - 1)]
+        behind = next((at for at, step in enumerate(self._steps) if step > self._wanted), len(self._steps) - 1)
+        return self._steps[min(behind + 1, len(self._steps) - 1)]
 
     # Messages.
 
@@ -183,6 +185,7 @@ class OwnedPartition:
         """False: the ledger has to know first how far we are, and `wants_reach`."""
         if self._reach is None:
             return True
+        self._wanted = max(self._wanted, position)
         if position >= self._ask_at and self._steps:
             self.wants_reach = True  # ahead of time, so that nothing waits for it
         return position < self._reach
