@@ -8,8 +8,8 @@ The runtime enters it, handlers need not know of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
 import msgspec
@@ -23,26 +23,36 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     module: str = ""
 
 
-_NOTHING_KNOWN = Work()
-_WORK: ContextVar[Work] = ContextVar("millrace_work", default=_NOTHING_KNOWN)
+_WORK: ContextVar[Callable[[], Work]] = ContextVar("millrace_work", default=Work)
 
 
 def current_work() -> Work:
     """The innermost `work` around the caller, in this task."""
-    return _WORK.get()
+    return _WORK.get()()
 
 
-@contextmanager
-def work(*, correlation_id: str = "", job_id: str = "", module: str = "") -> Iterator[Work]:
+class named_by:
+    """Name the work of this block by what `tell` returns. It is asked each time that somebody wants to know, which is
+    rare: a hot path pays for no name that nobody reads."""
+
+    __slots__ = ("_tell", "_token")
+
+    def __init__(self, tell: Callable[[], Work]) -> None:
+        self._tell = tell
+
+    def __enter__(self) -> None:
+        self._token = _WORK.set(self._tell)
+
+    def __exit__(self, *_raised: object) -> None:
+        _WORK.reset(self._token)
+
+
+def work(*, correlation_id: str = "", job_id: str = "", module: str = "") -> AbstractContextManager[None]:
     """Name the work of this block; what is left empty keeps the value of the block around it."""
-    outer = _WORK.get()
+    outer = current_work()
     inner = Work(
         correlation_id=correlation_id or outer.correlation_id,
         job_id=job_id or outer.job_id,
         module=module or outer.module,
     )
-    token = _WORK.set(inner)
-    try:
-        yield inner
-    finally:
-        _WORK.reset(token)
+    return named_by(lambda: inner)

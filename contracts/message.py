@@ -63,3 +63,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     def size_bytes(self) -> int:
         """What it weighs against bounds."""
         return len(self.envelope.body)
+
+    @property
+    def not_before(self) -> datetime | None:
+        """The hour before which it is not to be handled."""
+        return self.envelope.not_before

@@ -6,7 +6,7 @@ A job and a stream message both travel as `Work`; they differ in what admits and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -82,6 +82,14 @@ class Mounted:
                 f"{self.route.address} takes {self.route.contract.__name__}: {self._why(body, error)}"
             ) from None
         return message
+
+    def decode_all(self, bodies: Iterable[bytes]) -> list[msgspec.Struct]:
+        """As `decode` for each. Raises `Undecodable` for the first that is."""
+        decode = self._decoder.decode
+        try:
+            return [decode(body) for body in bodies]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Undecodable(self.route.address) from error
 
     def key_of(self, body: bytes) -> str | None:
         """The value of the field that orders a stream, as text; None where there is none, or it can't be read."""

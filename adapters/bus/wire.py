@@ -85,6 +85,11 @@ def from_wire(
     )
 
 
+def says_not_before(headers: Collection[tuple[str, bytes | str | None]]) -> bool:
+    """Whether a message brings an hour before which it is not to be handled."""
+    return NOT_BEFORE in [name for name, _ in headers]
+
+
 def origin_of(address: str, place: str, *, longest: int = LONGEST_ID) -> str:
     """Where a message lies, as an id that is safe in logs; `place` must differ for an address that was made anew."""
     origin = f"{address}:{place}"

@@ -9,14 +9,20 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
 from adapters.clock.ids import IdSource
+from adapters.clock.timeouts import Timeout, Timeouts
+
+_LENGTHS = 64
+"""So many different lengths share timers at once."""
 
 
 class SystemClock:
-    """The one place that reads time or randomness; it keeps no state but the last id's stamp."""
+    """The one place that reads time or randomness; it keeps no state but the last id's stamp and its timers."""
 
     def __init__(self) -> None:
         self._ids = IdSource(time.time_ns, random.SystemRandom().getrandbits)
         self._random = random.Random()  # noqa: S311 - jitter, not secrets
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timeouts: dict[float, Timeouts] = {}
 
     def now(self) -> datetime:
         """Aware UTC."""
@@ -32,7 +38,23 @@ class SystemClock:
 
     def timeout(self, delay_s: float) -> AbstractAsyncContextManager[object]:
         """Raises `TimeoutError` out of its block after `delay_s`; at once when that is 0 or less."""
-        return asyncio.timeout(max(0.0, delay_s))
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._timeouts = loop, {}
+        timeouts = self._timeouts.get(delay_s)
+        if timeouts is None:
+            if delay_s <= 0 or not self._has_room():
+                return asyncio.timeout(max(0.0, delay_s))
+            timeouts = self._timeouts[delay_s] = Timeouts(loop, delay_s)
+        return Timeout(timeouts)
+
+    def _has_room(self) -> bool:
+        """For one length more; those that nobody uses any more make it."""
+        if len(self._timeouts) >= _LENGTHS:
+            for length, timeouts in list(self._timeouts.items()):
+                if timeouts.idle:
+                    self._timeouts.pop(length).close()
+        return len(self._timeouts) < _LENGTHS
 
     def random(self) -> float:
         """Uniform in [0, 1)."""

@@ -1,51 +1,72 @@
-"""Lanes: what has one key stays in order, what has different keys runs side by side.
+"""Lanes: what has one key stays in order, what has different keys runs side by side, and partitions take turns.
 
 A pure schedule: `offer` in order of arrival, `take` what may start now, `done` when it ended. An item without a key
-is a lane of its own. At most `width` items run at once; `waiting` is bounded by whoever offers.
+is a lane of its own. At most `width` items run at once; `waiting` is bounded by whoever offers. A source (a partition)
+of which nothing may start yet holds up none of the others.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Source = TypeVar("Source", bound=Hashable)
 
 
-class Lanes(Generic[Item]):
+class Lanes(Generic[Source, Item]):
     """Holds what waits and what runs; `width` bounds the latter."""
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._ready: deque[tuple[str | None, Item]] = deque()
-        self._behind: dict[str, deque[Item]] = {}
+        self._ready: dict[Source, deque[tuple[str | None, Item]]] = {}
+        self._turns: deque[Source] = deque()
+        """Sources that have something ready, in the order in which they are next; those that are held are not."""
+        self._held: set[Source] = set()
+        self._behind: dict[str, deque[tuple[Source, Item]]] = {}
         """Keys that have an item ready or running, with those that wait behind it."""
         self.running = 0
         self.waiting = 0
 
-    def offer(self, key: str | None, item: Item) -> None:
+    def offer(self, source: Source, key: str | None, item: Item) -> None:
         self.waiting += 1
         if key is None:
-            self._ready.append((None, item))
+            self._make_ready(source, None, item)
         elif key in self._behind:
-            self._behind[key].append(item)
+            self._behind[key].append((source, item))
         else:
             self._behind[key] = deque()
-            self._ready.append((key, item))
+            self._make_ready(source, key, item)
 
     def take(self) -> tuple[str | None, Item] | None:
-        """The next item that may start, with its key; None when all lanes are busy or nothing waits."""
-        if self.running >= self._width or not self._ready:
+        """The next item that may start, with its key; None when all lanes are busy or nothing may."""
+        if self.running >= self._width or not self._turns:
             return None
+        source = self._turns.popleft()
+        ready = self._ready[source]
+        taken = ready.popleft()
+        if ready:
+            self._turns.append(source)
+        else:
+            del self._ready[source]
         self.running += 1
         self.waiting -= 1
-        return self._ready.popleft()
+        return taken
 
-    def put_back(self, key: str | None, item: Item) -> None:
-        """It was taken and can't start yet: it is the next to be taken."""
+    def hold(self, source: Source, key: str | None, item: Item) -> None:
+        """It was taken and can't start yet, nor can what follows it: its source has no turn until `go_on`."""
         self.running -= 1
         self.waiting += 1
-        self._ready.appendleft((key, item))
+        if source in self._ready:
+            self._turns.remove(source)
+        self._ready.setdefault(source, deque()).appendleft((key, item))
+        self._held.add(source)
+
+    def go_on(self) -> None:
+        """Whatever was held may be tried again."""
+        self._turns.extend(self._held)
+        self._held.clear()
 
     def done(self, key: str | None) -> None:
         """The running item of `key` ended: the one behind it becomes ready."""
@@ -54,7 +75,8 @@ class Lanes(Generic[Item]):
             return
         behind = self._behind[key]
         if behind:
-            self._ready.append((key, behind.popleft()))
+            source, item = behind.popleft()
+            self._make_ready(source, key, item)
         else:
             del self._behind[key]
 
@@ -62,3 +84,10 @@ class Lanes(Generic[Item]):
     def deepest(self) -> int:
         """How many wait behind one key at the most."""
         return max((len(behind) for behind in self._behind.values()), default=0)
+
+    def _make_ready(self, source: Source, key: str | None, item: Item) -> None:
+        ready = self._ready.get(source)
+        if ready is None:
+            ready = self._ready[source] = deque()
+            self._turns.append(source)
+        ready.append((key, item))

@@ -18,19 +18,32 @@ class Storm:
 
     def __init__(self) -> None:
         self._ends: deque[bool] = deque(maxlen=WINDOW)
+        self._bad = 0
         self._pauses = 0
 
-    def ended(self, *, well: bool) -> float | None:
+    def ended(self, count: int = 1, *, well: bool) -> float | None:
         """Seconds to pause the route for, or None. A trial that goes well begins everything anew."""
-        self._ends.append(well)
+        if well and not self._bad and not self._pauses and len(self._ends) == WINDOW:
+            return None  # as it nearly always is: there is nothing to learn
+        for _ in range(min(count, WINDOW)):  # more of one kind say nothing more
+            if (pause_s := self._ended(well=well)) is not None:
+                return pause_s
+        return None
+
+    def _ended(self, *, well: bool) -> float | None:
+        ends = self._ends
+        if len(ends) == WINDOW:
+            self._bad -= not ends[0]  # it makes room
+        ends.append(well)
+        self._bad += not well
         enough = TRIAL if self._pauses else WINDOW
-        if len(self._ends) < enough:
+        if len(ends) < enough:
             return None
-        bad = self._ends.count(False)
-        if bad < SHARE * len(self._ends):
-            if len(self._ends) == WINDOW:
+        if self._bad < SHARE * len(ends):
+            if len(ends) == WINDOW:
                 self._pauses = 0
             return None
         self._pauses += 1
-        self._ends.clear()
+        ends.clear()
+        self._bad = 0
         return min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._pauses - 1, 16))

@@ -7,6 +7,9 @@ or one past the highest seen when nothing is unfinished. Gaps in the bus's own n
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import lt
 
 
 class Watermark:
@@ -27,15 +30,27 @@ class Watermark:
         self._open.append(position)
         self._next = position + 1
 
+    def begin_all(self, positions: Sequence[int]) -> None:
+        """As `begin` for each, where all are new. Raises `ValueError`, and begins none, where they don't rise."""
+        if positions[0] < self._next or not all(map(lt, positions, islice(positions, 1, None))):
+            raise ValueError(f"positions {positions[0]} to {positions[-1]} don't rise from {self._next} on")
+        self._open.extend(positions)
+        self._next = positions[-1] + 1
+
     def finish(self, position: int) -> None:
         """Idempotent; a position that was never offered is refused."""
-        if position >= self._next:
-            raise ValueError(f"position {position} was never offered (next is {self._next})")
-        if position < self.value:
-            return
-        self._finished.add(position)
-        while self._open and self._open[0] in self._finished:
-            self._finished.discard(self._open.popleft())
+        self.finish_all((position,))
+
+    def finish_all(self, positions: Iterable[int]) -> None:
+        """As `finish` for each."""
+        opened, finished, value = self._open, self._finished, self.value
+        for position in positions:
+            if position >= self._next:
+                raise ValueError(f"position {position} was never offered (next is {self._next})")
+            if position >= value:
+                finished.add(position)
+        while opened and opened[0] in finished:
+            finished.discard(opened.popleft())
 
     @property
     def value(self) -> int:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from contracts import outcome
-from contracts.logging_context import work as named_work
+from contracts.logging_context import Work, named_by
 from contracts.message import Delivery
 from runtime.pipeline import Mounted, Scope
 from runtime.policy.retry import Cut
@@ -56,7 +56,7 @@ class Attempt:
         self.bury = bury
 
     def about(self) -> AbstractContextManager[object]:
-        return named_work(correlation_id=self.deliveries[0].envelope.correlation_id, module=self.mounted.module.name)
+        return named_by(self._named)
 
     def admit(self) -> outcome.Outcome | None:
         return None
@@ -66,3 +66,6 @@ class Attempt:
 
     def cut(self) -> Cut | None:
         return self.passage.cut
+
+    def _named(self) -> Work:
+        return Work(correlation_id=self.deliveries[0].envelope.correlation_id, module=self.mounted.module.name)

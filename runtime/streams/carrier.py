@@ -35,9 +35,9 @@ Decoded = tuple[Delivery, Any]
 
 
 class Tell(Protocol):
-    """Hears what became of a message; not `well`: it was given up."""
+    """Hears what became of messages; not `well`: they were given up."""
 
-    def __call__(self, delivery: Delivery, fate: Fate, *, well: bool = True) -> None: ...
+    def __call__(self, deliveries: Sequence[Delivery], fate: Fate, *, well: bool = True) -> None: ...
 
 
 class Carrier:
@@ -136,14 +136,18 @@ class Carrier:
 
     async def _park_what_is_early(self, passage: Passage) -> None:
         """What is not to be handled yet leaves its batch, and comes back as one of its own."""
-        for delivery in passage.deliveries:
-            if passage.parked is None and self._parking.is_early(delivery):
-                await self._until_answered(partial(self._park, passage, delivery))
+        if passage.parked is not None:
+            return
+        for delivery in self._parking.early(passage.deliveries):
+            await self._until_answered(partial(self._park, passage, delivery))
 
     async def _decodable(self, passage: Passage) -> list[Decoded]:
         """Bury what can't be decoded, before the handler is called with the rest."""
-        good = []
-        for delivery in tuple(passage.open.values()):
+        deliveries = tuple(passage.open.values())
+        with suppress(Undecodable):  # as a rule there is none
+            return list(zip(deliveries, self.mounted.decode_all([one.body for one in deliveries]), strict=True))
+        good: list[Decoded] = []
+        for delivery in deliveries:
             try:
                 good.append((delivery, self.mounted.decode(delivery.body)))
             except Undecodable as error:
@@ -154,7 +158,8 @@ class Carrier:
         """One call for all rows; where that fails for good, the halves are tried until the culprit stands alone."""
         if self._route.dedupe_s:
             left = await self._without_repeats(passage, [delivery for delivery, _ in rows])
-            rows = [row for row in rows if row[0] in left]
+            positions = {delivery.position for delivery in left}
+            rows = [row for row in rows if row[0].position in positions]
         if not rows or passage.cut:
             return
         deliveries = [delivery for delivery, _ in rows]
@@ -252,8 +257,7 @@ class Carrier:
             ),
         )
         self.metrics.add(metric.PARKED, address=self._route.address)
-        passage.finish(delivery)
-        self._tell(delivery, "finished")
+        self._finish(passage, [delivery])
 
     async def _without_repeats(self, passage: Passage, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Settles what was finished before: by a commit whose answer was lost, or under the same id. The rows of a
@@ -266,16 +270,17 @@ class Carrier:
         ids = [one.envelope.id for one in deliveries] if self._route.dedupe_s else []
         positions = [one.position for one in deliveries]
         known = await self._until_answered(lambda: self._ledger.partitions.known(hold, positions=positions, ids=ids))
-        seen, left = set(known.ids), []
+        seen, left, repeats = set(known.ids), [], []
         for delivery in deliveries:
             if delivery.position in known.positions or (ids and delivery.envelope.id in seen):
-                passage.finish(delivery)
-                self._tell(delivery, "finished")
+                repeats.append(delivery)
             else:
                 left.append(delivery)
-                seen.add(delivery.envelope.id)
-        if repeats := len(deliveries) - len(left):
-            self.metrics.add(metric.MESSAGES_PROCESSED, repeats, address=self._route.address, outcome="repeated")
+                if ids:
+                    seen.add(delivery.envelope.id)
+        if repeats:
+            self._finish(passage, repeats)
+            self.metrics.add(metric.MESSAGES_PROCESSED, len(repeats), address=self._route.address, outcome="repeated")
         return left
 
     async def _without_repeat_of_parked(
@@ -286,9 +291,7 @@ class Carrier:
         if not ids or not (await self._until_answered(lambda: self._ledger.partitions.known(hold, ids=ids))).ids:
             return deliveries
         await self._until_answered(lambda: self._parking.remove(passage, committed=False))
-        for delivery in deliveries:
-            passage.finish(delivery)
-            self._tell(delivery, "finished")
+        self._finish(passage, deliveries)
         self.metrics.add(metric.MESSAGES_PROCESSED, address=self._route.address, outcome="repeated")
         return ()
 
@@ -330,9 +333,7 @@ class Carrier:
                 if passage.parked is not None:
                     committed = isinstance(attempt.scope, StreamScope) and attempt.scope.committed
                     await self._until_answered(lambda: self._parking.remove(passage, committed=committed))
-                for delivery in deliveries:
-                    passage.finish(delivery)
-                    self._tell(delivery, fate)
+                self._finish(passage, deliveries, fate)
             case outcome.Dead() if attempt.bury:
                 for delivery in deliveries:
                     await self._bury(passage, delivery, became, attempts=attempt.attempt)
@@ -354,13 +355,18 @@ class Carrier:
         self._adapters.log.error(
             "buried", address=self._route.address, id=letter.id, reason=dead.reason, error=dead.error
         )
-        passage.finish(delivery)
-        self._tell(delivery, "finished", well=False)
+        self._finish(passage, [delivery], well=False)
+
+    def _finish(
+        self, passage: Passage, deliveries: Sequence[Delivery], fate: Fate = "finished", *, well: bool = True
+    ) -> None:
+        passage.finish(deliveries)
+        self._tell(deliveries, fate, well=well)
 
     async def _hand_back(self, passage: Passage) -> None:
         for delivery in tuple(passage.open.values()):
             await passage.release(delivery)
-            self._tell(delivery, "requeued")
+            self._tell([delivery], "requeued")
 
     async def _until_answered(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What only the ledger can do is tried until it answers; meanwhile the message is kept, and its lane waits.

@@ -66,7 +66,7 @@ class StreamConsumer:
         self._reasons: set[str] = set()
         self._beside: set[asyncio.Task[None]] = set()
         """What waits for better times, and for no longer than this worker works."""
-        self._lanes: Lanes[Passage] = Lanes(self.route.lanes)
+        self._lanes: Lanes[OwnedPartition, Passage] = Lanes(self.route.lanes)
         self._parking = Parking(adapters.ledger, adapters.clock, delays=adapters.bus.capabilities.delay)
         self._carrier = Carrier(
             mounted,
@@ -111,7 +111,7 @@ class StreamConsumer:
             return
         for delivery in fresh:
             passage = self._passage(owned, delivery)
-            self._lanes.offer(passage.lane, passage)
+            self._lanes.offer(owned, passage.lane, passage)
         self._pump()
 
     async def revoked(self, assignment: Assignment) -> None:
@@ -199,6 +199,7 @@ class StreamConsumer:
 
     def reported(self) -> None:
         """The ledger knows how far we are: what waited for that can start."""
+        self._lanes.go_on()
         self._pump()
 
     # Lanes.
@@ -224,7 +225,7 @@ class StreamConsumer:
         if passage.suspect:
             self._solitude.suspect(partial(self._start, None, passage))
             return
-        self._lanes.offer(passage.lane, passage)
+        self._lanes.offer(passage.owned, passage.lane, passage)
         self._pump()
 
     def _without_suspects(self, owned: OwnedPartition, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -247,9 +248,8 @@ class StreamConsumer:
                 self._lanes.done(lane)
                 self._parking.ended(passage)
             elif passage.parked is None and not passage.owned.may_start(passage.last):
-                self._lanes.put_back(lane, passage)
+                self._lanes.hold(passage.owned, lane, passage)
                 self._hurry()
-                return None
             else:
                 if passage.owned.wants_reach:
                     self._hurry()
@@ -265,9 +265,10 @@ class StreamConsumer:
 
     async def _run(self, lane: str | None, passage: Passage) -> None:
         """Carries this one, and then whatever is next: a task for each message would cost more than most handlers."""
-        carried = 0
+        carried, task = 0, asyncio.current_task()
+        assert task is not None
         while True:
-            passage.task = asyncio.current_task()
+            passage.task = task
             try:
                 await self._carrier.carry(passage)
             except asyncio.CancelledError:
@@ -278,7 +279,7 @@ class StreamConsumer:
                 self._ended_one(lane, passage)
             if passage.cut is not None:
                 # It was meant for this passage alone, also where its handler's end was made an outcome of.
-                asyncio.current_task().uncancel()  # type: ignore[union-attr]
+                task.uncancel()
             carried += 1
             if carried % TURN_EVERY == 0:
                 await next_turn()
@@ -373,10 +374,10 @@ class StreamConsumer:
 
     # Ends.
 
-    def _tell(self, delivery: Delivery, fate: Fate, *, well: bool = True) -> None:
+    def _tell(self, deliveries: Sequence[Delivery], fate: Fate, *, well: bool = True) -> None:
         if self._stopping:
-            self.fates[delivery.envelope.id] = fate
-        elif fate == "finished" and (pause_s := self._storm.ended(well=well)):
+            self.fates.update((delivery.envelope.id, fate) for delivery in deliveries)
+        elif fate == "finished" and (pause_s := self._storm.ended(len(deliveries), well=well)):
             self._adapters.log.error(STORM, address=self.route.address, pause_s=pause_s)
             self.pause(STORM)
             self._start_beside(self._calm(pause_s), name=f"storm {self.route.address}")

@@ -32,12 +32,17 @@ class Parking:
         if passage.parked is not None:
             return False
         behind = passage.lane is not None and passage.lane in passage.owned.parked
-        return behind or self.is_early(passage.deliveries[0])
+        return behind or bool(self.early(passage.deliveries))
 
-    def is_early(self, delivery: Delivery) -> bool:
-        """Its hour has not come, and the bus doesn't keep it until then."""
-        not_before = delivery.envelope.not_before
-        return not self._delays and not_before is not None and not_before > self._clock.now()
+    def early(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those whose hour has not come, where the bus doesn't keep them until then."""
+        if self._delays:
+            return []
+        hours = [(delivery, at) for delivery in deliveries if (at := delivery.not_before) is not None]
+        if not hours:
+            return []
+        now = self._clock.now()
+        return [delivery for delivery, at in hours if at > now]
 
     async def park(self, passage: Passage, message: ToPark) -> None:
         """Raises `LeaseLost`, `Unavailable`."""

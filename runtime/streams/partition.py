@@ -161,7 +161,13 @@ class OwnedPartition:
         """Those that are to be carried: not what is open or finished already, when the bus repeats itself."""
         if self._awaited:
             deliveries = self._in_turn(deliveries)
-        fresh = [delivery for delivery in deliveries if self._begin(delivery)]
+        if deliveries and not self._began:
+            self._first(deliveries[0].position)
+        if deliveries and self._all_new_from(deliveries[0].position):
+            fresh = list(deliveries)
+            self._begin_all(fresh)
+        else:
+            fresh = [delivery for delivery in deliveries if self._begin(delivery)]
         if self._reach is not None and fresh:
             covered = self._steps[-1] if self._steps else self._reach
             if fresh[-1].position >= covered:  # what comes again may lie beyond what the ledger knows of, too
@@ -194,15 +200,15 @@ class OwnedPartition:
         """Of what the ledger knew when the partition was taken."""
         return position >= self._skip.end
 
-    def finish(self, delivery: Delivery) -> None:
-        """Done with for good: it may be committed."""
-        self._mark.finish(delivery.position)
-        self._lighten(delivery)
+    def finish(self, *deliveries: Delivery) -> None:
+        """Done with for good: they may be committed."""
+        self._mark.finish_all([delivery.position for delivery in deliveries])
+        self._lighten(deliveries)
 
     async def release(self, delivery: Delivery) -> None:
         """Not done with: whoever owns the partition next gets it again."""
         self._handed_back.add(delivery.position)
-        self._lighten(delivery)
+        self._lighten([delivery])
         if not self.over:
             try:
                 await self.assignment.release([delivery.position])
@@ -235,18 +241,32 @@ class OwnedPartition:
         next owner would run them in company, and uncharged."""
         return self._mark.value < self.suspects_below
 
+    def _all_new_from(self, position: int) -> bool:
+        """Whether nothing at or above it was seen, here or by an owner before."""
+        return position >= self._reached and position >= self._skip.end
+
+    def _begin_all(self, deliveries: Sequence[Delivery]) -> None:
+        """As `_begin` for each of what is all new, which is nearly everything."""
+        positions = [delivery.position for delivery in deliveries]
+        self._mark.begin_all(positions)
+        self._reached = positions[-1] + 1
+        since_step = (self._since_step + len(positions)) % SPACING
+        for position in positions[SPACING - 1 - self._since_step :: SPACING]:
+            self._step(position)
+        self._since_step = since_step
+        self._open += len(deliveries)
+        self._open_bytes += sum([delivery.size_bytes for delivery in deliveries])
+
     def _begin(self, delivery: Delivery) -> bool:
         position = delivery.position
         if position >= self._reached:
-            if not self._began:
-                self._first(position)
             self._mark.begin(position)
             self._reached = position + 1
             if position in self._skip:
                 self._mark.finish(position)
                 return False
             self._since_step += 1
-            if self._since_step >= SPACING and self._reach is not None:
+            if self._since_step >= SPACING:
                 self._step(position)
         elif position in self._handed_back:
             self._handed_back.discard(position)
@@ -267,12 +287,13 @@ class OwnedPartition:
             self._skip = Spans()
 
     def _step(self, position: int) -> None:
-        self._steps.append(position + 1)
+        if self._reach is not None:
+            self._steps.append(position + 1)
         self._since_step = 0
 
-    def _lighten(self, delivery: Delivery) -> None:
-        self._open -= 1
-        self._open_bytes -= delivery.size_bytes
+    def _lighten(self, deliveries: Sequence[Delivery]) -> None:
+        self._open -= len(deliveries)
+        self._open_bytes -= sum([delivery.size_bytes for delivery in deliveries])
         if self._full:
             self._resume_when_light()
 

@@ -90,10 +90,11 @@ class Passage:
             self.cut = why
             self.task.cancel()
 
-    def finish(self, delivery: Delivery) -> None:
-        """Done with for good."""
-        if self.open.pop(delivery.position, None) and self.parked is None:
-            self.owned.finish(delivery)
+    def finish(self, deliveries: Sequence[Delivery]) -> None:
+        """Done with for good. Idempotent."""
+        was_open = [delivery for delivery in deliveries if self.open.pop(delivery.position, None) is not None]
+        if was_open and self.parked is None:
+            self.owned.finish(*was_open)
 
     async def release(self, delivery: Delivery) -> None:
         """Handed back unharmed. What was parked stays in the ledger."""

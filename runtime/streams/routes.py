@@ -57,13 +57,13 @@ class Streams:
         """The ledger first: where effects stand there, the bus only follows."""
         owned = [one for consumer in self.consumers for one in consumer.owned.values()]
         await self._report(owned)
+        for consumer in self.consumers:
+            consumer.reported()
         for fault in await asyncio.gather(*(one.commit() for one in owned), return_exceptions=True):
             if isinstance(fault, Unavailable):
                 self._log.warn("not committed yet", error=str(fault))
             elif isinstance(fault, BaseException):
                 raise fault
-        for consumer in self.consumers:
-            consumer.reported()
 
     async def _report(self, owned: list[OwnedPartition]) -> None:
         anyway = self._clock.monotonic() - self._told_at >= TELL_EVERY_S

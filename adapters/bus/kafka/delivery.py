@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from adapters.bus.wire import from_wire, key_text, origin_of
+from adapters.bus.wire import from_wire, key_text, origin_of, says_not_before
 from contracts.message import Envelope, Partition
 
 
@@ -34,6 +35,12 @@ class KafkaDelivery(msgspec.Struct, eq=False, gc=False):
     def size_bytes(self) -> int:
         """What it weighs against bounds."""
         return len(self.raw.value or b"")
+
+    @property
+    def not_before(self) -> datetime | None:
+        """Of most there is none, which costs no envelope to know."""
+        headers = self.raw.headers
+        return self.envelope.not_before if headers and says_not_before(headers) else None
 
     @property
     def envelope(self) -> Envelope:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
-from adapters.bus.redis_stream.entry import BODY, KEY, body_of, envelope_of
+from adapters.bus.redis_stream.entry import BODY, KEY, body_of, envelope_of, says_not_before
 from adapters.bus.wire import key_text
 from contracts.message import Envelope, Partition
 
@@ -43,3 +45,8 @@ class RedisDelivery(msgspec.Struct, eq=False, gc=False):
     def size_bytes(self) -> int:
         """What it weighs against bounds."""
         return len(self.body)
+
+    @property
+    def not_before(self) -> datetime | None:
+        """Of most there is none, which costs no envelope to know."""
+        return self.envelope.not_before if says_not_before(self.flat) else None

@@ -9,6 +9,7 @@ import msgspec
 from adapters.bus.wire import (
     CORRELATION,
     ID,
+    NOT_BEFORE,
     PUBLISHED_AT,
     from_wire,
     key_bytes,
@@ -29,6 +30,7 @@ BODY_NAMES = (BODY, b"data", FASTSTREAM_NAME, b"payload")
 _FASTSTREAM = b"\x89BIN\r\n\x1a\n"  # what FastStream's own publishers begin `__data__` with
 FIRST = (ID, CORRELATION, PUBLISHED_AT)
 _OURS = [BODY, *(HEADER + name.encode() for name in FIRST)]
+_NOT_BEFORE = frozenset({NOT_BEFORE.encode(), HEADER + NOT_BEFORE.encode()})
 _safe = CORRELATION_ID.fullmatch
 
 
@@ -48,6 +50,11 @@ def body_of(flat: list[bytes]) -> bytes | None:
     if flat and (flat[0] == BODY or (len(flat) == 2 and not flat[1].startswith(_FASTSTREAM))):
         return flat[1]
     return None
+
+
+def says_not_before(flat: list[bytes]) -> bool:
+    """Whether it may bring an hour before which it is not to be handled; where that can't be said at a glance, yes."""
+    return flat[0] != BODY or not _NOT_BEFORE.isdisjoint(flat[::2])
 
 
 def envelope_of(address: str, stream: str, entry_id: bytes, flat: list[bytes]) -> Envelope:
