@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.stream_message import Order
 from contracts.module import Batch, Module
-from runtime import settings
+from runtime import process, settings
 from runtime.worker import Worker
 
 
@@ -67,6 +67,7 @@ async def main(servers: str, url: str, topic: str, count: int, mode: str, takes_
         chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
         worker = Worker(chosen, [module])
         await worker.start()
+        process.collect_less_often()  # as in every process of a worker
         await done.wait()
         figures = {"messages_per_s": count / (time.perf_counter() - began_at)}
         await worker.stop()

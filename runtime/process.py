@@ -1,8 +1,9 @@
-"""A worker as a process: the signals that it hears and the exit code that it ends with."""
+"""A worker as a process: the signals that it hears, its garbage, and the exit code that it ends with."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -40,6 +41,13 @@ class Signals:
 def listen_for_signals(worker: Worker) -> None:
     """The first SIGTERM or SIGINT drains, the second one cuts. Call it inside the event loop."""
     Signals().pass_to(worker.supervisor.stop)
+
+
+def collect_less_often() -> None:
+    """Once it has started: what is there now lives as long as the process, and messages that wait are many and short of
+    life. Python's own thresholds have the collector walk over both all the time: 10 to 20 % of a busy stream's."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def exit_code(worker: Worker, report: DrainReport) -> int:

@@ -20,7 +20,7 @@ from contracts.message import Envelope
 from contracts.module import JobRoute, Module, StreamRoute
 from contracts.ports.ledger import Recorded
 from contracts.ports.ledger import Worker as WorkerRow
-from runtime import descriptor, injection, registry
+from runtime import descriptor, injection, process, registry
 from runtime.jobs.dispatcher import Dispatcher
 from runtime.jobs.handle import JobHandle
 from runtime.jobs.housekeeping import Housekeeping
@@ -322,5 +322,6 @@ def load(settings: Settings, *, only: Sequence[str] = ()) -> Worker:
 async def run_until_stopped(worker: Worker) -> DrainReport:
     """Start, wait until someone calls `worker.supervisor.stop`, drain."""
     await worker.start()
+    process.collect_less_often()
     await worker.supervisor.stopping.wait()
     return await worker.stop()

@@ -24,8 +24,8 @@ class Lanes(Generic[Source, Item]):
         self._turns: deque[Source] = deque()
         """Sources that have something ready, in the order in which they are next; those that are held are not."""
         self._held: set[Source] = set()
-        self._behind: dict[str, deque[tuple[Source, Item]]] = {}
-        """Keys that have an item ready or running, with those that wait behind it."""
+        self._behind: dict[str, deque[tuple[Source, Item]] | None] = {}
+        """Keys that have an item ready or running, with those that wait behind it; None: none ever did."""
         self.running = 0
         self.waiting = 0
 
@@ -33,11 +33,13 @@ class Lanes(Generic[Source, Item]):
         self.waiting += 1
         if key is None:
             self._make_ready(source, None, item)
-        elif key in self._behind:
-            self._behind[key].append((source, item))
-        else:
-            self._behind[key] = deque()
+        elif key not in self._behind:
+            self._behind[key] = None
             self._make_ready(source, key, item)
+        elif (behind := self._behind[key]) is None:
+            self._behind[key] = deque([(source, item)])
+        else:
+            behind.append((source, item))
 
     def take(self) -> tuple[str | None, Item] | None:
         """The next item that may start, with its key; None when all lanes are busy or nothing may."""
@@ -83,7 +85,7 @@ class Lanes(Generic[Source, Item]):
     @property
     def deepest(self) -> int:
         """How many wait behind one key at the most."""
-        return max((len(behind) for behind in self._behind.values()), default=0)
+        return max((len(behind) for behind in self._behind.values() if behind), default=0)
 
     def _make_ready(self, source: Source, key: str | None, item: Item) -> None:
         ready = self._ready.get(source)

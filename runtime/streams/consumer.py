@@ -290,6 +290,7 @@ class StreamConsumer:
             self._began(passage)
 
     def _began(self, passage: Passage) -> None:
+        passage.begin()
         self.passages.add(passage)
         self.idle.clear()
         self._solitude.began()

@@ -15,7 +15,7 @@ from runtime.streams.partition import OwnedPartition
 
 
 class Passage:
-    """`open` is what of it is not settled yet, by position; `cut` is why it was ended, when it was.
+    """`open` is what of it, once it has begun, is not settled yet, by position; `cut` is why it was ended, when it was.
 
     One that was `parked` comes from the ledger: its place on the bus is finished already. A `suspect` may have killed
     the process that had it before us.
@@ -36,6 +36,8 @@ class Passage:
         "task",
     )
 
+    open: dict[int, Delivery]
+
     def __init__(
         self,
         owned: OwnedPartition,
@@ -54,7 +56,6 @@ class Passage:
         """Decoded, where its lane could not be known otherwise."""
         self.parked = parked
         self.suspect = suspect
-        self.open = {delivery.position: delivery for delivery in deliveries}
         self.cut: Cut | None = None
         self.asleep = False
         """It waits for its next attempt: ending it now harms nothing."""
@@ -81,8 +82,9 @@ class Passage:
             return [(positions[0], positions[-1] + 1)]
         return spans_of(positions)
 
-    def why_cut(self) -> Cut | None:
-        return self.cut
+    def begin(self) -> None:
+        """It is started. Until then it is kept as small as can be: there are tens of thousands that wait."""
+        self.open = {delivery.position: delivery for delivery in self.deliveries}
 
     def end(self, why: Cut) -> None:
         """Cancel it; what is open is handed back. Idempotent."""

@@ -52,8 +52,8 @@ def test_a_ledger_that_lets_any_epoch_commit(monkeypatch: pytest.MonkeyPatch) ->
 def test_lanes_that_forget_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     offer = Lanes.offer
 
-    def forgetful(lanes: Lanes[Any], _key: str | None, item: Any) -> None:
-        offer(lanes, None, item)
+    def forgetful(lanes: Lanes[Any, Any], source: Any, _key: str | None, item: Any) -> None:
+        offer(lanes, source, None, item)
 
     monkeypatch.setattr(Lanes, "offer", forgetful)
     monkeypatch.setattr(Lanes, "done", lambda lanes, _key: setattr(lanes, "running", lanes.running - 1))
