@@ -28,6 +28,7 @@ from runtime.jobs.intake import Intake, JobConsumer
 from runtime.jobs.lease import Lease
 from runtime.jobs.scope import JobScope
 from runtime.jobs.settler import Settler
+from runtime.jobs.strays import Strays
 from runtime.loops import Loops
 from runtime.outbox import FULL, OutboxRelay
 from runtime.pipeline import Mounted
@@ -128,6 +129,7 @@ class Worker:
             metrics=self.metrics,
             only=only,
         )
+        self.strays = Strays(self.dispatcher, ledger, self.lease, self.clock, self.log)
         self.intake = Intake(ledger, self.dispatcher, self.lease, self.clock, self.log, self.metrics)
         self.housekeeping = Housekeeping(ledger, self.clock, self.log, self.metrics)
         for one in jobs.values():
@@ -217,6 +219,7 @@ class Worker:
         start("claim", self.dispatcher.run)
         start("poll", self.dispatcher.poll)
         start("note", self.dispatcher.note)
+        start("strays", self.strays.run)
         start("intake", self.intake.run)
         start("reap", partial(self.housekeeping.reap, every_s=self.settings.worker_lease_s / 2))
         start("count", self.housekeeping.count)

@@ -163,6 +163,12 @@ class Queue(Protocol):
         Nothing is returned for a worker that has no living lease."""
         ...
 
+    async def strays(self, worker_id: str, known: Sequence[Claim]) -> list[Claim]:
+        """What this worker runs by the ledger, beside the `known`. Changes nothing. Where no claim of this worker's is
+        under way, these run nowhere: the answer to theirs was lost. Who asks puts them back (`Release`), by their
+        fence, so that it harms nothing if that comes late."""
+        ...
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End runs, each by itself; False where the claim's fence is not the job's any more (nothing was changed
         there). Telling the same final end again is True and no change: the first answer may have been lost.

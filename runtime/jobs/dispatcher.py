@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 
 import msgspec
@@ -77,6 +77,9 @@ class Dispatcher:
         self._out = 0
         self._all_back = asyncio.Event()
         self._all_back.set()
+        self._still = False
+        self.doubt = asyncio.Event()
+        """The answer to a claim was lost: the ledger may believe that more runs here than does."""
         self._ask_all = False
         self._came_back = asyncio.Event()
         """A job of ours is to be tried again: that can be due before the next look."""
@@ -102,7 +105,7 @@ class Dispatcher:
     def reserve(self) -> dict[str, int]:
         """Take all free slots, by address, for one round trip that may bring claims; `started` gives them back.
         Empty when this worker may not take jobs now."""
-        if not self._taking or not self._lease.worker_id:
+        if not self._taking or self._still or not self._lease.worker_id:
             return {}
         room = self._slots - sum(self._busy.values())
         slots: dict[str, int] = {}
@@ -125,18 +128,31 @@ class Dispatcher:
         passing = mounted.gate.room() if mounted.gate else None
         return free if passing is None else min(free, passing)
 
-    def started(self, slots: Mapping[str, int], claims: Iterable[Claim]) -> None:
-        """Start what a round trip with `slots` brought."""
+    def started(self, slots: Mapping[str, int], claims: Iterable[Claim] | None) -> None:
+        """Start what a round trip with `slots` brought; None: it may have brought some, but its answer was lost."""
         for address, room in slots.items():
             self._busy[address] -= room
-        for claim in claims:
+        for claim in claims or ():
             self._start(claim)
+        if slots and claims is None:
+            self.doubt.set()
         if slots:
             self._out -= 1
         if not self._out:
             self._all_back.set()
         if self._backlog:
             # The claiming loop may have found no slot free because this round trip held them.
+            self._more.set()
+
+    @asynccontextmanager
+    async def standstill(self) -> AsyncIterator[None]:
+        """Within the block nothing is on its way that may bring claims, and nothing sets out."""
+        self._still = True
+        try:
+            await self._all_back.wait()  # each has a deadline
+            yield
+        finally:
+            self._still = False
             self._more.set()
 
     def left_queued(self) -> None:
@@ -151,7 +167,7 @@ class Dispatcher:
             self._more.clear()
             if not self._backlog or not (slots := self.reserve()):
                 continue
-            claims: list[Claim] = []
+            claims: list[Claim] | None = None
             self._backlog = False
             try:
                 claims = await self._ledger.queue.claim(self._lease.worker_id, slots, only=self._only)

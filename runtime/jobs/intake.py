@@ -15,7 +15,7 @@ import msgspec
 
 from contracts import metrics as metric
 from contracts.errors import LeaseLost, Permanent, Unavailable, Undecodable
-from contracts.job import NewJob
+from contracts.job import Claim, NewJob
 from contracts.message import Delivery, Envelope
 from contracts.module import JobRoute
 from contracts.outcome import Dead
@@ -131,11 +131,12 @@ class Intake:
 
     async def _record_together(self, jobs: Sequence[NewJob]) -> None:
         slots = self._dispatcher.reserve()
-        recorded: list[Recorded] = []
+        claims: list[Claim] | None = None
         try:
             recorded = await self._ledger.queue.record(jobs, worker_id=self._lease.worker_id or None, slots=slots)
+            claims = [one.claim for one in recorded if one.claim]
         finally:
-            self._dispatcher.started(slots, [one.claim for one in recorded if one.claim])
+            self._dispatcher.started(slots, claims)
         for one in recorded:
             self._answer(one.id, one)
         if any(one.became == "recorded" and not one.claim for one in recorded):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import msgspec
+
 from adapters.ledger.rank import rank_us
 from contracts.job import JobRow, JobState
 from contracts.outcome import Done, Release, Retry
@@ -99,6 +101,31 @@ async def each_claim_raises_the_fence(world: World) -> None:
     assert (row.claims, row.attempt, row.state) == (4, 1, JobState.RUNNING)
 
 
+async def what_a_worker_does_not_know_of_is_told(world: World) -> None:
+    """As when the answers to the claims of b and c were lost."""
+    await world.join("w2")
+    await world.join()
+    await world.record("a", "b", "c", "done", "other", priority=1)
+    known, *lost = await world.claim(only=["a", "b", "c"])
+    [done] = await world.claim(only=["done"])
+    assert await world.settle(done)
+    await world.claim("w2")
+    [fresh] = await world.ledger.queue.record([job("d")], worker_id="w1", slots={ADDRESS: 1})
+    assert fresh.claim is not None
+    strays = await world.twin.queue.strays("w1", [known, fresh.claim])
+    assert strays == lost
+    assert await world.twin.queue.strays("w1", [known, fresh.claim, *lost]) == []
+    assert await world.twin.queue.strays("nobody", []) == []
+    back = Release(reason="never heard of")
+    assert await world.ledger.queue.settle([Settlement(claim=one, outcome=back) for one in strays]) == [True, True]
+    [again] = await world.claim("w2", 1)
+    assert (again.id, again.attempt, again.fence) == ("b", 1, 2), "uncharged"
+    assert not await world.settle(lost[0], back), "late, it harms nothing"
+    assert await world.ledger.queue.strays("w2", [again]) != []
+    earlier = msgspec.structs.replace(again, fence=1)
+    assert again in await world.ledger.queue.strays("w2", [earlier]), "an earlier run of the same job is not this one"
+
+
 async def each_job_goes_to_one_claimer(world: World) -> None:
     workers = [await world.join(f"w{n}") for n in range(6)]
     await world.record(*(f"j{n:03}" for n in range(120)))
@@ -184,6 +211,7 @@ PROMISES = [
     slots_are_by_address,
     only_these,
     each_claim_raises_the_fence,
+    what_a_worker_does_not_know_of_is_told,
     each_job_goes_to_one_claimer,
     one_of_a_key_runs,
     one_of_a_key_runs_whatever_many_do_at_once,

@@ -100,6 +100,7 @@ steps = st.one_of(
     st.tuples(st.just("checkpoint"), st.integers(0, 9)),
     st.tuples(st.just("cancel"), names),
     st.tuples(st.just("retry"), names),
+    st.tuples(st.just("strays"), workers, st.integers(0, 3)),
     st.tuples(st.just("leave"), workers),
     st.tuples(
         st.just("reap"),
@@ -135,6 +136,8 @@ class Told:
                 return await self._error(desk.cancel(id_))
             case ("retry", id_):
                 return await self._error(desk.retry(id_))
+            case ("strays", worker_id, n):
+                return [_seen(claim) for claim in await queue.strays(worker_id, self.claims[-1 - n :])]
             case ("leave", worker_id):
                 await leases.leave(worker_id)
                 await self.world.join(worker_id)

@@ -44,6 +44,21 @@ class Job(msgspec.Struct, kw_only=True):
     def line(self) -> tuple[int, str]:
         return rank_us(self.recorded_at, self.not_before, self.new.priority), self.new.id
 
+    def claim(self) -> Claim:
+        """Of the run that it is in."""
+        return Claim(
+            id=self.new.id,
+            address=self.new.address,
+            body=self.new.body,
+            fence=self.fence,
+            attempt=self.attempt + 1,
+            claims=self.claims,
+            headers=self.new.headers,
+            correlation_id=self.new.correlation_id,
+            checkpoint=self.checkpoint,
+            recorded_at=self.recorded_at,
+        )
+
     def end(self, state: JobState, now: datetime) -> None:
         """Go to `state`; back to the line only when its cancellation was not asked for."""
         self.state = JobState.CANCELLED if state is JobState.QUEUED and self.cancel_requested_at else state

@@ -75,6 +75,11 @@ class MemoryQueue:
                     keys.update(filter(None, [job.key]))
         return [self._books.start(job, worker_id) for job in sorted(chosen, key=Job.line)]
 
+    async def strays(self, worker_id: str, known: Sequence[Claim]) -> list[Claim]:
+        fences = {claim.id: claim.fence for claim in known}
+        running = sorted(self._books.running(worker_id), key=Job.line)
+        return [job.claim() for job in running if fences.get(job.new.id) != job.fence]
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         settled = [self._settle(settlement) for settlement in settlements]
         if any(settled):

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from adapters.database.connection import Connection
-from adapters.ledger.postgres.holdings import Holdings
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL
@@ -23,9 +22,8 @@ RENEW_TIMEOUT_S = 5.0
 class PostgresLeases:
     """Implements `Leases`. Renewing has a connection that nothing else can keep busy."""
 
-    def __init__(self, session: Session, holdings: Holdings) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._holdings = holdings
         self._line: Connection | None = None
         self._line_open = AsyncExitStack()
         self._renewing = asyncio.Lock()
@@ -44,10 +42,7 @@ class PostgresLeases:
 
     async def renew(self, worker_id: str, *, lease_s: float) -> bool:
         async with self._renewing:
-            renewed = await self._renew(worker_id, lease_s)
-        if not renewed:
-            self._holdings.forget(worker_id)
-        return renewed
+            return await self._renew(worker_id, lease_s)
 
     async def leave(self, worker_id: str) -> None:
         async def leave(connection: Any) -> None:
@@ -56,7 +51,6 @@ class PostgresLeases:
                 await connection.execute(SQL["leave"], worker_id, CHANNEL, timeout=STATEMENT_TIMEOUT_S)
 
         await self._session.run(leave)
-        self._holdings.forget(worker_id)
 
     async def reap(self) -> list[str]:
         row = await self._session.row(SQL["reap"], CRASH_CAP, CHANNEL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from adapters.database.postgres import PostgresDb
 from adapters.ledger.postgres.dead_letters import PostgresDeadLetters
 from adapters.ledger.postgres.desk import PostgresDesk
-from adapters.ledger.postgres.holdings import Holdings
 from adapters.ledger.postgres.leases import PostgresLeases
 from adapters.ledger.postgres.outbox import PostgresOutbox
 from adapters.ledger.postgres.parking import PostgresParking
@@ -24,12 +23,11 @@ class PostgresLedger:
     """
 
     def __init__(self, db: PostgresDb) -> None:
-        holdings = Holdings()
         self._session = Session(db)
         self._wakes = Wakes(db)
         self._identity: str | None = None
-        self.leases = PostgresLeases(self._session, holdings)
-        self.queue = PostgresQueue(self._session, holdings, self._wakes)
+        self.leases = PostgresLeases(self._session)
+        self.queue = PostgresQueue(self._session, self._wakes)
         self.desk = PostgresDesk(self._session)
         self.partitions = PostgresPartitions(self._session)
         self.outbox = PostgresOutbox(self._session)

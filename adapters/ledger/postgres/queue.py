@@ -10,13 +10,12 @@ import msgspec
 
 from adapters.ledger import storable
 from adapters.ledger.postgres.arrays import Placed
-from adapters.ledger.postgres.holdings import Holdings
 from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.recording import Recording
 from adapters.ledger.postgres.session import Session
 from adapters.ledger.postgres.settling import Settling
 from adapters.ledger.postgres.statements import named
-from adapters.ledger.postgres.wakes import CHANNEL, Wakes
+from adapters.ledger.postgres.wakes import Wakes
 from contracts.errors import BadInput, LeaseLost, Permanent
 from contracts.job import Claim, NewJob, Progress
 from contracts.ports.database import Guard, Tx
@@ -32,11 +31,10 @@ _headers = msgspec.json.Decoder(dict[str, str])
 class PostgresQueue:
     """Implements `Queue`. A unique key is arbitrated by an index, so it holds whatever workers do at once."""
 
-    def __init__(self, session: Session, holdings: Holdings, wakes: Wakes) -> None:
+    def __init__(self, session: Session, wakes: Wakes) -> None:
         self._session = session
         self._recording = Recording(session)
         self._settling = Settling(session)
-        self._holdings = holdings
         self._wakes = wakes
 
     async def record(
@@ -51,12 +49,8 @@ class PostgresQueue:
             fresh.setdefault(storable.name(job.id, what="job id"), (place, job))
         if not fresh:
             return []
-        if worker_id is None or not slots:
-            became = await self._recording.record(fresh, None, {})
-        else:
-            async with self._holdings.claiming(worker_id, self._put_back):
-                became = await self._recording.record(fresh, worker_id, slots)
-                self._holdings.took(worker_id, [one.claim for one in became.values() if one.claim is not None])
+        claimer = worker_id if slots else None
+        became = await self._recording.record(fresh, claimer, (slots or {}) if claimer else {})
         return [
             became[job.id] if fresh[job.id][0] == place else Recorded(id=job.id, became="known")
             for place, job in enumerate(jobs)
@@ -66,15 +60,14 @@ class PostgresQueue:
         free = {address: count for address, count in slots.items() if count > 0}
         if not free:
             return []
-        async with self._holdings.claiming(worker_id, self._put_back):
-            claims = await self._claim(worker_id, free, only)
-            self._holdings.took(worker_id, claims)
-        return claims
+        return await self._claim(worker_id, free, only)
+
+    async def strays(self, worker_id: str, known: Sequence[Claim]) -> list[Claim]:
+        ids, fences = texts([claim.id for claim in known]), numbers([claim.fence for claim in known])
+        return list(map(_claim, await self._session.rows(SQL["strays"], worker_id, ids, fences)))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        answers = await self._settling.settle(settlements)
-        self._holdings.ended(settlement.claim for settlement in settlements)
-        return answers
+        return await self._settling.settle(settlements)
 
     async def note(self, notes: Sequence[tuple[Claim, Progress | None]]) -> list[str]:
         if not notes:
@@ -138,9 +131,6 @@ class PostgresQueue:
             if not free:
                 break
         return claims
-
-    async def _put_back(self, worker_id: str, ids: list[str], fences: list[int]) -> None:
-        await self._session.rows(SQL["put_back"], worker_id, ids, fences, CHANNEL)
 
 
 def _claim(row: Any) -> Claim:

@@ -275,22 +275,18 @@ update millrace.jobs set checkpoint = $3::text::jsonb where id = $1 and fence = 
 -- of the same run may commit beside this one.
 select 1 from millrace.jobs where id = $1 and fence = $2 and state = 'running' for share
 
--- name: put_back
--- Jobs that the ledger took as claimed by this worker but whose answer never reached it ($2, $3: what it does hold).
-with held as (
-    select h.id, h.fence from unnest($2::text[], $3::bigint[]) as h(id, fence)
-),
-back as (
-    update millrace.jobs j
-    set
-        state = case when j.cancel_requested_at is null then 'queued' else 'cancelled' end,
-        finished_at = case when j.cancel_requested_at is not null then now() end,
-        worker_id = case when j.cancel_requested_at is not null then j.worker_id end
-    where j.worker_id = $1 and j.finished_at is null
-        and not exists (select from held h where h.id = j.id and h.fence = j.fence)
-    returning j.id
-)
-select array(select id from back) as back, (select pg_notify($4, '') from back limit 1) as woken
+-- name: strays
+-- What runs at this worker by the table, beside what it knows of ($2, $3).
+select
+    j.id, j.address, j.body, j.fence, j.attempt + 1 as attempt, j.claims, j.headers::text, j.correlation_id,
+    j.checkpoint::text, j.recorded_at
+from millrace.jobs j
+where j.worker_id = $1 and j.finished_at is null
+    and not exists (
+        select from unnest($2::text::text[], $3::text::bigint[]) as k(id, fence)
+        where k.id = j.id and k.fence = j.fence
+    )
+order by j.rank, j.id
 
 -- name: next_due
 -- A job that waits for its key is not due. Those that were never delayed are due now; the others have an index.
