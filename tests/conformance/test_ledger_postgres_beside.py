@@ -22,6 +22,7 @@ from contracts.ports.database import Guard
 from contracts.ports.ledger import Settlement
 from tests.conformance.ledger_postgres_world import postgres_world
 from tests.conformance.ledger_world import ADDRESS, World, job
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
@@ -74,6 +75,44 @@ async def test_nobody_takes_a_job_between_its_guard_and_its_commit(world: World,
     assert await world.twin.leases.reap() == ["a"], "after the commit it goes, though its worker's row is gone"
     async with db.transaction() as tx:
         assert await tx.fetch_one(guard.sql, *guard.args) is None
+
+
+async def test_a_process_that_is_stopped_before_its_commit_keeps_its_job_for_a_while_only(
+    world: World, db: PostgresDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = await world.started()
+    await db.execute("create table effects (n int)")
+    bound = "set_config('idle_in_transaction_session_timeout', '15s', true)"
+    monkeypatch.setitem(queue.SQL, "guard", queue.SQL["guard"].replace(bound, bound.replace("15s", "200ms")))
+    guard = guard_of(world, claim)
+
+    async def reaped() -> bool:
+        return await world.twin.leases.reap() == ["a"]
+
+    with pytest.raises(Unavailable):
+        async with db.transaction() as stopped:
+            await stopped.execute("insert into effects values (1)")
+            assert await stopped.fetch_one(guard.sql, *guard.args) is not None
+            await expire(db)
+            assert not await reaped()
+            await until(reaped, what="the end of the session that holds the job")
+    assert await db.fetch("select n from effects") == []
+
+
+async def test_a_transaction_that_saved_a_checkpoint_may_not_stand_still_for_ever(world: World, db: PostgresDb) -> None:
+    claim = await world.started()
+    guard = guard_of(world, claim)
+    bounds = []
+    async with db.transaction() as tx:
+        for step in (
+            lambda: tx.fetch_value("select 1"),
+            lambda: world.ledger.queue.checkpoint(claim, b"1", tx=tx),
+            lambda: tx.fetch_one(guard.sql, *guard.args),
+        ):
+            await step()
+            bounds.append(await tx.fetch_value("show idle_in_transaction_session_timeout"))
+    assert bounds == ["0", "5min", "15s"]
+    assert await db.fetch_value("show idle_in_transaction_session_timeout") == "0"
 
 
 async def test_a_checkpoint_belongs_to_its_transaction(world: World, db: PostgresDb) -> None:

@@ -268,12 +268,20 @@ left join millrace.jobs j on j.id = g.id and j.fence = g.fence and j.state = 'ru
 where j.id is null or j.cancel_requested_at is not null
 
 -- name: checkpoint
-update millrace.jobs set checkpoint = $3::text::jsonb where id = $1 and fence = $2 and state = 'running'
+-- Within a transaction of the job its row is locked from here on: one that then does nothing for so long has a process
+-- that was stopped or is out of reach, and ends, so that the row can be reaped.
+update millrace.jobs set checkpoint = $3::text::jsonb
+where id = $1 and fence = $2 and state = 'running'
+    and set_config('idle_in_transaction_session_timeout', '5min', true) is not null
 
 -- name: guard
 -- A share lock lasts until the commit: whoever would take the job away waits or passes by, while other transactions
--- of the same run may commit beside this one.
-select 1 from millrace.jobs where id = $1 and fence = $2 and state = 'running' for share
+-- of the same run may commit beside this one. From here to the commit there is nothing to do for its process: if that
+-- takes so long, it was stopped, and its session ends, so that the job can be reaped.
+select set_config('idle_in_transaction_session_timeout', '15s', true)
+from millrace.jobs
+where id = $1 and fence = $2 and state = 'running'
+for share
 
 -- name: strays
 -- What runs at this worker by the table, beside what it knows of ($2, $3).
