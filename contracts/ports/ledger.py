@@ -233,8 +233,9 @@ class Desk(Protocol):
 class DeadLetters(Protocol):
     """What could not be handled, until someone looks or its retention ends."""
 
-    async def bury(self, letters: Sequence[DeadLetter]) -> None:
-        """Durable; idempotent by group, address and id: one that comes back is there as it came last."""
+    async def bury(self, letters: Sequence[DeadLetter], *, tx: Tx | None = None) -> None:
+        """Durable; idempotent by group, address and id: one that comes back is there as it came last. Within `tx`, when
+        given: that of the end of its message, so that nobody buries what is another's."""
         ...
 
     async def replay(self, letters: Sequence[DeadLetter], *, most: int) -> list[Replayed]:

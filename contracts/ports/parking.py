@@ -39,8 +39,9 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     lane: str | None
     attempt: int
     error: str = ""
-    charges: int = 0
-    """How often it was run alone and did not come back."""
+    suspect: bool = False
+    """It waits since before someone died who held the partition, and has not come back from an attempt since: it is to
+    be run alone."""
 
 
 class Parking(Protocol):
@@ -64,10 +65,16 @@ class Parking(Protocol):
         """Seconds until the next one is due (0 or less: now); None: nothing waits."""
         ...
 
-    async def postpone(self, parked: Parked, *, attempt: int, after_s: float, error: str = "") -> None: ...
+    async def postpone(self, parked: Parked, *, attempt: int, after_s: float, error: str = "") -> None:
+        """It came back from an attempt, and is no suspect any more."""
+        ...
 
     async def charge(self, parked: Parked) -> int:
         """As `Partitions.charge`: it may have killed its last holder, and is about to be run alone."""
+        ...
+
+    async def acquit(self, parked: Parked) -> None:
+        """As `Partitions.acquit`."""
         ...
 
     def transaction(

@@ -8,7 +8,7 @@ bits).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -40,8 +40,6 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """What is finished above it, in order, not touching each other."""
     suspects_below: int | None = None
     """The last holder did not leave cleanly: what is unfinished below this may have been running when it died."""
-    charges: Mapping[int, int] = msgspec.field(default_factory=dict)
-    """How often a suspect was run alone and did not come back, by position."""
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,8 +123,13 @@ class Partitions(Protocol):
     async def known(self, hold: Hold, *, positions: Sequence[int] = (), ids: Sequence[str] = ()) -> Known: ...
 
     async def charge(self, hold: Hold, position: int) -> int:
-        """A suspect is about to be run alone: counts that, durably, and returns how often it has been so far. Raises
-        `LeaseLost`."""
+        """A suspect is about to be run alone: counts that, durably, and returns under how many holds, with this one, it
+        was run so and did not come back. Idempotent. Raises `LeaseLost`."""
+        ...
+
+    async def acquit(self, hold: Hold, position: int) -> None:
+        """It was unfinished, but no death: takes back what it was charged with under this hold, whoever holds the
+        partition by now. Idempotent."""
         ...
 
     async def holdings(self) -> list[Holding]:

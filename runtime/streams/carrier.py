@@ -14,7 +14,7 @@ from contracts.errors import LeaseLost, Unavailable, Undecodable
 from contracts.message import Delivery
 from contracts.module import StreamRoute
 from contracts.ports import Tx
-from contracts.ports.ledger import CRASH_CAP
+from contracts.ports.ledger import CRASH_CAP, DeadLetter
 from contracts.ports.parking import ToPark
 from contracts.ports.partitions import Hold
 from runtime.dead_letter import dead_letter
@@ -28,6 +28,8 @@ from runtime.supervisor import Fate
 from runtime.wiring import Adapters
 
 LEDGER_RETRY_MAX_S = 5.0
+ACQUIT_WITHIN_S = 3.0
+"""So long a suspect that came back is taken out of the charges, and so long it is waited for before one is judged."""
 RELEASED_WAIT_S = 1.0
 """Before what was released without anybody asking for it is tried again, in its lane."""
 
@@ -83,6 +85,8 @@ class Carrier:
         finally:
             if passage.open:
                 await self._hand_back(passage)
+                if passage.suspect:
+                    await self._acquit(passage)
 
     async def _went(self, passage: Passage) -> bool:
         try:
@@ -109,18 +113,37 @@ class Carrier:
 
     async def _charged(self, passage: Passage) -> bool:
         """Counts that it is run alone, before it is; False when that was done often enough: it is in quarantine."""
-        owned, parked, delivery = passage.owned, passage.parked, passage.deliveries[0]
-        charges = parked.charges if parked else owned.charges.get(delivery.position, 0)
-        runs = charges + 1  # with the one in company that nobody could be charged for
-        if runs >= CRASH_CAP:
-            error = f"the process that handled it died {runs} times, the last {runs - 1} with this message alone"
-            await self._bury(passage, delivery, outcome.Dead(reason="poison", error=error))
-            return False
+        died = await self._charge(passage)
+        if died >= CRASH_CAP:
+            await self.clock.sleep(ACQUIT_WITHIN_S)  # who had it before may live, and be about to take its charge back
+            died = await self._charge(passage)
+        if died < CRASH_CAP:
+            return True
+        error = f"the process that handled it died {died} times, the last {died - 1} with this message alone"
+        await self._bury(passage, passage.deliveries[0], outcome.Dead(reason="poison", error=error))
+        return False
+
+    async def _charge(self, passage: Passage) -> int:
+        """How often a process died of it, as far as one knows: this run, which is yet to come, is counted for the one
+        in company that nobody could be charged for."""
+        parked, hold, position = passage.parked, passage.owned.hold, passage.deliveries[0].position
+        charges = 1
         if parked is not None:
-            await self._until_answered(lambda: self._ledger.parking.charge(parked))
-        elif (hold := owned.hold) is not None:
-            await self._until_answered(lambda: self._ledger.partitions.charge(hold, delivery.position))
-        return True
+            charges = await self._until_answered(lambda: self._ledger.parking.charge(parked))
+        elif hold is not None:
+            charges = await self._until_answered(lambda: self._ledger.partitions.charge(hold, position))
+        return charges
+
+    async def _acquit(self, passage: Passage) -> None:
+        """It goes back unharmed, so it killed nobody, and is not charged for that; unless the ledger is down for too
+        long to wait for it."""
+        parked, hold, position = passage.parked, passage.owned.hold, passage.deliveries[0].position
+        with suppress(TimeoutError):
+            async with self.clock.timeout(ACQUIT_WITHIN_S):
+                if parked is not None:
+                    await self._until_answered(lambda: self._ledger.parking.acquit(parked))
+                elif hold is not None:
+                    await self._until_answered(lambda: self._ledger.partitions.acquit(hold, position))
 
     async def _came_back(self, passage: Passage) -> None:
         """It is not the one that kills. That has to be known before the next one runs alone: if that one kills, this
@@ -306,9 +329,11 @@ class Carrier:
             always=self._route.dedupe_s > 0,
         )
 
-    def _transaction(self, passage: Passage, deliveries: Sequence[Delivery]) -> AbstractAsyncContextManager[Tx]:
+    def _transaction(
+        self, passage: Passage, deliveries: Sequence[Delivery], *, handled: bool = True
+    ) -> AbstractAsyncContextManager[Tx]:
         name = (self._name + deliveries[0].envelope.correlation_id)[:63]
-        counted = self._route.dedupe_s > 0
+        counted = self._route.dedupe_s > 0 and handled
         ids = [one.envelope.id for one in deliveries if one.position in passage.open] if counted else []
         if passage.parked is not None:
             return self._ledger.parking.transaction(passage.parked, name=name, ids=ids, dedupe_s=self._route.dedupe_s)
@@ -346,11 +371,12 @@ class Carrier:
                 pass  # a release is handed back, or tried again; the halves of a batch are tried next
 
     async def _bury(self, passage: Passage, delivery: Delivery, dead: outcome.Dead, *, attempts: int = 0) -> None:
-        """Into the dead letters, then finished. While the ledger is down the message is kept, and its lane waits."""
+        """Into the dead letters and finished, in one transaction: it may be another's by now, who handles it well.
+        While the ledger is down the message is kept, and its lane waits."""
         letter = dead_letter(delivery, dead, group=self._route.group, attempts=attempts)
-        await self._until_answered(lambda: self._ledger.dead_letters.bury([letter]))
+        await self._until_answered(partial(self._end_in_letters, passage, delivery, letter))
         if passage.parked is not None:
-            await self._until_answered(lambda: self._parking.remove(passage, committed=False))
+            await self._until_answered(lambda: self._parking.remove(passage, committed=True))
         self.metrics.add(metric.DEAD_LETTERS, address=self._route.address, reason=dead.reason)
         self._adapters.log.error(
             "buried", address=self._route.address, id=letter.id, reason=dead.reason, error=dead.error
@@ -362,6 +388,10 @@ class Carrier:
     ) -> None:
         passage.finish(deliveries)
         self._tell(deliveries, fate, well=well)
+
+    async def _end_in_letters(self, passage: Passage, delivery: Delivery, letter: DeadLetter) -> None:
+        async with self._transaction(passage, [delivery], handled=False) as tx:
+            await self._ledger.dead_letters.bury([letter], tx=tx)
 
     async def _hand_back(self, passage: Passage) -> None:
         for delivery in tuple(passage.open.values()):

@@ -75,8 +75,6 @@ class Parking:
         """It is not carried any more."""
         if passage.parked is not None:
             self._carried.discard(passage.parked.number)
-            if passage.owned.cleared is not None:
-                passage.owned.cleared.add(passage.parked.number)
 
     async def look(self, owned: Sequence[OwnedPartition], offer: Callable[[Passage], None]) -> None:
         """Offer what is due, when it is time to look; asked often."""
@@ -98,5 +96,4 @@ class Parking:
 
 def _passage(owned: OwnedPartition, parked: Parked) -> Passage:
     delivery = Delivery(parked.envelope, owned.assignment.partition, parked.position)
-    suspect = owned.cleared is not None and parked.number not in owned.cleared
-    return Passage(owned, [delivery], parked.lane, parked=parked, suspect=suspect)
+    return Passage(owned, [delivery], parked.lane, parked=parked, suspect=parked.suspect)

@@ -40,9 +40,6 @@ class OwnedPartition:
         self.wants_reach = False
         """Something could be started if the ledger knew of it."""
         self.suspects_below = 0
-        self.charges: dict[int, int] = {}
-        self.cleared: set[int] | None = None
-        """What was parked and has not killed us; None: nothing of it is suspected."""
         self._began = False
         self._mark = Watermark()
         self._skip = Spans()
@@ -70,8 +67,6 @@ class OwnedPartition:
         self.hold = taken.hold
         self.parked = set(parked)
         self.suspects_below = taken.suspects_below or 0
-        self.charges = dict(taken.charges)
-        self.cleared = None if taken.suspects_below is None else set()
         self._skip = Spans(taken.finished)
         self._stored = taken.position
         self._told = None
@@ -232,8 +227,10 @@ class OwnedPartition:
 
     @property
     def left_at(self) -> tuple[int | None, tuple[Span, ...]]:
-        """The watermark, and what is finished above it: what the next owner needs not to do it again."""
-        return (self._mark.value if self._began else None), spans_of(self._mark.finished_above)
+        """The watermark, where it is not the bus's alone, and what is finished above it: what the next owner needs not
+        to do it again."""
+        position = self._mark.value if self._began and self.transactional else None
+        return position, spans_of(self._mark.finished_above)
 
     @property
     def suspects_left(self) -> bool:

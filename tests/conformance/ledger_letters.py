@@ -1,3 +1,4 @@
+# ruff: noqa: PT012 - what raises is a whole transaction
 """What dead letters promise."""
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from contracts.errors import NotFound
+from contracts.errors import LeaseLost, NotFound
 from contracts.message import Envelope, Partition
 from contracts.ports.ledger import DeadLetter, LetterFilter
 from contracts.ports.parking import ToPark
@@ -63,6 +64,34 @@ async def one_that_comes_back_is_there_as_it_came_last(world: World) -> None:
     await letters.bury([letter("a", group="h"), letter("a", address="other")])
     assert await letters.list(LetterFilter(ids=("a",), address="orders", group="g")) == [again]
     assert len(await letters.list(LetterFilter())) == 4
+
+
+async def one_is_buried_with_the_end_of_its_message_or_not_at_all(world: World) -> None:
+    """Whose partition is another's by then buries nothing: the other may handle it well."""
+    letters, partitions, parking = world.ledger.dead_letters, world.ledger.partitions, world.ledger.parking
+    at = Partition("orders", 0)
+    old = (await partitions.take("g", at, worker_id="w1", incarnation="i")).hold
+    await parking.park(old, [ToPark(envelope=envelope_of(letter("parked")), position=1, lane=None)])
+    [waiting] = await parking.due([old], limit=9)
+    new = old
+    with pytest.raises(ZeroDivisionError):
+        async with partitions.transaction(old, (7, 8), name="x") as tx:
+            await letters.bury([letter("a")], tx=tx)
+            raise ZeroDivisionError
+    for ending in (partitions.transaction(old, (7, 8), name="x"), parking.transaction(waiting, name="x")):
+        with pytest.raises(LeaseLost):
+            async with ending as tx:
+                await letters.bury([letter("a"), letter("parked")], tx=tx)
+                new = (await world.twin.partitions.take("g", at, worker_id="w2", incarnation="i")).hold
+    assert await listed(world) == []
+    [waiting] = await parking.due([new], limit=9)
+    async with partitions.transaction(new, (7, 8), name="x") as tx:
+        await letters.bury([letter("a")], tx=tx)
+    async with parking.transaction(waiting, name="x") as tx:
+        await letters.bury([letter("parked")], tx=tx)
+    assert sorted(await listed(world)) == ["a", "parked"]
+    assert (await partitions.known(new, positions=[7])).positions == {7}
+    assert await parking.due([new], limit=9) == []
 
 
 async def they_are_found_by_what_is_known_of_them(world: World) -> None:
@@ -244,6 +273,7 @@ def envelope_of(one: DeadLetter) -> Envelope:
 PROMISES = [
     they_are_kept_whole,
     one_that_comes_back_is_there_as_it_came_last,
+    one_is_buried_with_the_end_of_its_message_or_not_at_all,
     they_are_found_by_what_is_known_of_them,
     they_come_in_pages,
     they_can_be_edited,

@@ -41,6 +41,7 @@ steps = st.one_of(
     st.tuples(st.just("report"), which, positions, positions, st.none()),
     st.tuples(st.just("leave"), which, st.none() | positions, st.lists(spans, max_size=2)),
     st.tuples(st.just("charge"), which, positions),
+    st.tuples(st.just("acquit"), which, positions),
     st.tuples(st.just("park"), which, parked),
     st.tuples(st.just("park"), which, parked),
     st.tuples(st.just("remove"), nth),
@@ -48,6 +49,7 @@ steps = st.one_of(
     st.tuples(st.just("effect"), nth),
     st.tuples(st.just("postpone"), nth, waits),
     st.tuples(st.just("suspect"), nth),
+    st.tuples(st.just("acquit parked"), nth),
     st.tuples(st.just("replay"), st.sampled_from(["p", "q"]), positions, lanes),
     st.tuples(st.just("reset"), st.none() | positions),
     st.tuples(st.just("prune"), st.integers(1, 3)),
@@ -81,7 +83,7 @@ class Told:
                 )
                 await self.world.ledger.dead_letters.bury([letter])
                 return await self.world.ledger.dead_letters.replay([letter], most=1)
-            case (("remove" | "effect" | "postpone" | "suspect") as what, n, *more) if self.parked:
+            case (("remove" | "effect" | "postpone" | "suspect" | "acquit parked") as what, n, *more) if self.parked:
                 return await self._with_parked(what, self.parked[-1 - n % len(self.parked)], *more)
             case (what, n, *more) if self.holds and what in (
                 "finish",
@@ -89,6 +91,7 @@ class Told:
                 "report",
                 "leave",
                 "charge",
+                "acquit",
                 "park",
             ):
                 return await self._with_hold(what, self.holds[-1 - n % len(self.holds)], *more)
@@ -106,7 +109,7 @@ class Told:
         due = await self.parking.due(list(dict.fromkeys(self.holds)), limit=5)
         self.parked += [one for one in due if one not in self.parked]
         wait_s = await self.parking.next_due_s(self.holds)
-        told.append([(one.position, one.lane, one.attempt, one.charges, one.error, one.envelope) for one in due])
+        told.append([(one.position, one.lane, one.attempt, one.suspect, one.error, one.envelope) for one in due])
         told.append(wait_s if wait_s is None else wait_s <= 0)
         return told
 
@@ -118,7 +121,7 @@ class Told:
         except Conflict as error:
             return str(error)
         self.holds.append(taken.hold)
-        return taken.position, taken.finished, taken.suspects_below, taken.charges
+        return taken.position, taken.finished, taken.suspects_below
 
     async def _with_hold(self, what: str, hold: Hold, *more: Any) -> Any:
         match what, more:
@@ -133,6 +136,8 @@ class Told:
                 return await self.partitions.leave(hold, position=position, finished=finished)
             case "charge", (position,):
                 return await _answer(self.partitions.charge(hold, position))
+            case "acquit", (position,):
+                return await self.partitions.acquit(hold, position)
             case "park", (messages,):
                 return await _answer(self.parking.park(hold, [_to_park(*one) for one in messages]))
         raise AssertionError(what)
@@ -145,6 +150,8 @@ class Told:
                 return await _answer(self._effect(one))
             case "postpone":
                 return await _answer(self.parking.postpone(one, attempt=one.attempt + 1, after_s=more[0], error="e"))
+            case "acquit parked":
+                return await self.parking.acquit(one)
             case _:
                 return await _answer(self.parking.charge(one))
 

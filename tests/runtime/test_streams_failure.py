@@ -13,7 +13,7 @@ from contracts import metrics as metric
 from contracts.errors import BadInput, LeaseLost, Unavailable
 from contracts.message import Contract
 from contracts.module import Module, Retry
-from contracts.ports import Clock, Emit
+from contracts.ports import Clock, Emit, Tx
 from contracts.ports.ledger import DeadLetter
 from tests.kit.harness import harness
 
@@ -161,11 +161,11 @@ class ShyLedger(MemoryLedger):
         self._bury = self.dead_letters.bury
         self.dead_letters.bury = self._bury_if_up  # type: ignore[method-assign]
 
-    async def _bury_if_up(self, letters: Sequence[DeadLetter]) -> None:
+    async def _bury_if_up(self, letters: Sequence[DeadLetter], *, tx: Tx | None = None) -> None:
         self.asked += 1
         if self.down:
             raise Unavailable("the ledger", "it is down")
-        await self._bury(letters)
+        await self._bury(letters, tx=tx)
 
 
 async def test_while_the_ledger_is_down_what_is_to_be_buried_is_kept(clock: ManualClock) -> None:

@@ -15,9 +15,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 
-from tests.simulation import gaps
 from tests.simulation.schedule import Ended, run, run_beside
 
 ROUND = 40
@@ -28,8 +26,6 @@ def main() -> int:
     """0 when all went well, 1 when any did not."""
     said = _arguments()
     if said.seed is not None:
-        if said.no_gaps:
-            gaps.known.clear()
         ended = run(said.seed)
         _tell(ended, trace=said.trace)
         return int(bool(ended.violation))
@@ -43,7 +39,7 @@ def main() -> int:
         while (time.perf_counter() < ends_at if said.minutes else seed < last) and (not failed or said.go_on):
             upto = seed + ROUND * said.processes
             seeds = range(seed, upto if said.minutes else min(last, upto))
-            for ended in pool.map(partial(run_beside, no_gaps=said.no_gaps), seeds, chunksize=5):
+            for ended in pool.map(run_beside, seeds, chunksize=5):
                 happened.update({what: times for what, times in ended.happened.items() if " by m" not in what})
                 happened.update(schedules=1, steps=ended.steps)
                 if ended.violation:
@@ -80,7 +76,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--trace", action="store_true", help="print all that happened in those that fail")
     parser.add_argument("--go-on", action="store_true", help="past those that fail")
-    parser.add_argument("--no-gaps", action="store_true", help="also where schedules are known to break")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="so many side by side")
     return parser.parse_args()
 

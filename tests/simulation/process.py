@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from contracts.errors import Unavailable
 from runtime.turn import next_turn
-from tests.simulation import gaps
 from tests.simulation.loop import OWNER
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Fate = Literal["refused", "lost", "late", "crash", "crash after", "stall", "stall after"]
-CLAIMING = ("queue.claim", "queue.record")
 FATES: tuple[Fate, ...] = ("refused", "lost", "late", "crash", "crash after", "stall", "stall after")
 
 
@@ -50,12 +48,10 @@ class Process:
     def ended(self) -> bool:
         return self.dead or (self.life is not None and self.life.done())
 
-    async def call(self, service: str, step: str, make: Callable[[], Awaitable[T]], *, may_be_lost: bool = True) -> T:
+    async def call(self, service: str, step: str, make: Callable[[], Awaitable[T]]) -> T:
         """One call over the network: it takes a while each way, and may fail before or after it was done."""
         world = self.world
         fate = world.fate_of_call(self)
-        if fate == "lost" and not may_be_lost:
-            fate = "refused"
         await self._travel(late=fate == "late")
         self._reach(service, step, refused=fate == "refused")
         if fate == "crash":
@@ -68,8 +64,7 @@ class Process:
         elif fate == "stall after":
             await self.stall(f"after {step}")
         await self._travel(late=False)
-        if may_be_lost:
-            self._reach(service, step, refused=fate == "lost")
+        self._reach(service, step, refused=fate == "lost")
         return answer
 
     async def crash(self, where: str) -> None:
@@ -118,8 +113,7 @@ class Remote:
         process, service, step = self._process, self._service, f"{self._name}.{name}"
 
         async def called(*args: Any, **kwargs: Any) -> Any:
-            may_be_lost = step not in CLAIMING or gaps.LOST_CLAIMS not in gaps.known
-            return await process.call(service, step, lambda: method(*args, **kwargs), may_be_lost=may_be_lost)
+            return await process.call(service, step, lambda: method(*args, **kwargs))
 
         self.__dict__[name] = called
         return called

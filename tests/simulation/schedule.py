@@ -23,7 +23,6 @@ from adapters.bus.memory.member import Member
 from runtime import descriptor, injection
 from runtime.gate import Gate
 from runtime.streams.passage import Passage
-from tests.simulation import gaps
 from tests.simulation.handlers import STAGE
 from tests.simulation.plan import Plan, draw
 from tests.simulation.world import Event, World
@@ -49,10 +48,8 @@ def run(seed: int, change: Callable[[Plan], Plan] = lambda plan: plan) -> Ended:
     return play(change(draw(seed)))
 
 
-def run_beside(seed: int, *, no_gaps: bool) -> Ended:
-    """The same in a process that may have to be told what to keep clear of; the trace is there when it failed."""
-    if no_gaps:
-        gaps.known.clear()
+def run_beside(seed: int) -> Ended:
+    """The same in another process; the trace is there when it failed."""
     ended = run(seed)
     return ended if ended.violation else msgspec.structs.replace(ended, trace=[])
 

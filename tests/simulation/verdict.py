@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from contracts.job import JobState
 from contracts.message import Delivery, Partition
 from contracts.ports.ledger import CRASH_CAP
-from tests.simulation import gaps
 from tests.simulation.plan import ENDS_IN_LETTERS, PINGS, ROWS, STEPS, TRANSACTIONAL, Planned
 
 if TYPE_CHECKING:
@@ -119,8 +118,6 @@ class Verdict:
     def _wrong_with(self, one: Planned) -> Iterator[str]:
         times, lettered = self._counts[one.address, one.id], self._lettered(one.address, one.id)
         happened = self._world.happened
-        if times and lettered and gaps.LETTERS_OF_ZOMBIES in gaps.known and happened["put out"]:
-            return
         if one.address in TRANSACTIONAL and times + lettered != 1:
             yield f"{one.id} has {times} effects and {'a' if lettered else 'no'} letter"
         if lettered and one.behaviour not in ENDS_IN_LETTERS and not self._may_be_buried(one):
@@ -128,23 +125,16 @@ class Verdict:
         most = CRASH_CAP * (1 + one.repeats) + happened["chance deaths"]
         # A route that goes on while the ledger is down can't say what it starts: nobody suspects it of its deaths then.
         blind = happened["taken without the ledger"] + happened["positions are not in the ledger yet"]
-        if self._may_be_parked() and gaps.PARKED_SUSPECTS in gaps.known:
-            blind += 1
         if one.behaviour == "poison" and (kills := happened[f"crash by {one.id}"]) > most and not blind:
             yield f"{one.id} (poison) killed {kills} processes"
         if one.behaviour in ENDS_IN_LETTERS and not lettered:
             yield f"{one.id} ({one.behaviour}) was not buried"
 
-    def _may_be_parked(self) -> bool:
-        plan = self._world.plan
-        return plan.variant.in_lane_s < 60.0 or not plan.delays
-
     def _may_be_buried(self, one: Planned) -> bool:
         """The kinds of bad luck that end an innocent message: with others in one batch, or alone at every crash."""
         if self._reason(one) == "poison":
             own = one.times if one.behaviour == "deadly" else 0
-            handed_on = gaps.CHARGES_OF_THE_LIVING in gaps.known
-            return self._world.happened["chance deaths"] + own >= CRASH_CAP - 1 - handed_on
+            return self._world.happened["chance deaths"] + own >= CRASH_CAP - 1
         return one.address == ROWS and one.behaviour in ("flaky", "starved")
 
     def _reason(self, one: Planned) -> str:

@@ -74,7 +74,8 @@ class Waiting(msgspec.Struct, kw_only=True):
     due_at: datetime
     attempt: int
     error: str
-    charges: int = 0
+    epoch: int
+    charged: set[int]
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -88,10 +89,11 @@ class Row(msgspec.Struct, kw_only=True):
     position: int | None = None
     reach: int | None = None
     suspects_below: int | None = None
+    suspect_epoch: int = 0
     lag: int = 0
     open: int = 0
     finished: list[Span] = []
-    charges: dict[int, int] = {}
+    charged: dict[int, set[int]] = {}
     parked: dict[int, Waiting] = {}
 
 
@@ -151,18 +153,7 @@ class Books:
         job.state, job.worker_id, job.started_at = JobState.RUNNING, worker_id, self.now()
         job.fence += 1
         job.claims += 1
-        return Claim(
-            id=job.new.id,
-            address=job.new.address,
-            body=job.new.body,
-            fence=job.fence,
-            attempt=job.attempt + 1,
-            claims=job.claims,
-            headers=job.new.headers,
-            correlation_id=job.new.correlation_id,
-            checkpoint=job.checkpoint,
-            recorded_at=job.recorded_at,
-        )
+        return job.claim()
 
     def held(self, claim: Claim) -> Job | None:
         job = self.jobs.get(claim.id)

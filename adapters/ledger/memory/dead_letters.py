@@ -13,6 +13,7 @@ from adapters.ledger.memory.parking import MemoryParking
 from adapters.ledger.memory.queue import MemoryQueue
 from contracts.errors import NotFound
 from contracts.message import Partition
+from contracts.ports.database import Tx
 from contracts.ports.ledger import DeadLetter, LetterFilter, Replayed
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -26,10 +27,14 @@ class MemoryDeadLetters:
         self._parking = parking
         self._queue = queue
 
-    async def bury(self, letters: Sequence[DeadLetter]) -> None:
-        for letter in map(storable.letter, letters):
-            buried = msgspec.structs.replace(letter, buried_at=letter.buried_at or self._books.tick())
-            self._books.letters[again.name_of(letter)] = buried
+    async def bury(self, letters: Sequence[DeadLetter], *, tx: Tx | None = None) -> None:
+        """Within a transaction of this ledger; any other one can't be known here."""
+        kept = list(map(storable.letter, letters))
+        stage = getattr(tx, "stage", None)
+        if stage is not None:
+            stage(lambda: self._keep(kept))
+        else:
+            self._keep(kept)
 
     async def replay(self, letters: Sequence[DeadLetter], *, most: int) -> list[Replayed]:
         names = [again.name_of(storable.letter(letter)) for letter in letters]
@@ -72,6 +77,11 @@ class MemoryDeadLetters:
         for name in old[:batch]:
             del self._books.letters[name]
         return len(old[:batch])
+
+    def _keep(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            buried = msgspec.structs.replace(letter, buried_at=letter.buried_at or self._books.tick())
+            self._books.letters[again.name_of(letter)] = buried
 
     async def _replay(self, letter: DeadLetter, most: int) -> Replayed:
         if letter.replays >= most:

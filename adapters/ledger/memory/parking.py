@@ -47,8 +47,8 @@ class MemoryParking:
                 position=one.message.position,
                 lane=one.message.lane,
                 attempt=one.attempt,
-                charges=one.charges,
                 error=one.error,
+                suspect=self._is_suspect(hold, one),
             )
             for one, number, hold in found[:limit]
         ]
@@ -59,14 +59,20 @@ class MemoryParking:
 
     async def postpone(self, parked: Parked, *, attempt: int, after_s: float, error: str = "") -> None:
         if one := self._held(parked.hold).parked.get(parked.number):
-            one.attempt, one.error = attempt, storable.cut(error)
+            one.attempt, one.error, one.epoch = attempt, storable.cut(error), parked.hold.epoch
+            one.charged.discard(parked.hold.epoch)
             one.due_at = self._books.tick() + timedelta(seconds=wait_s(after_s))
 
     async def charge(self, parked: Parked) -> int:
         if (one := self._held(parked.hold).parked.get(parked.number)) is None:
             raise lost(parked.hold, "or the message waits no more")
-        one.charges += 1
-        return one.charges
+        one.charged.add(parked.hold.epoch)
+        return len(one.charged)
+
+    async def acquit(self, parked: Parked) -> None:
+        row = self._books.partitions.get((parked.hold.group, parked.hold.partition), Row())
+        if one := row.parked.get(parked.number):
+            one.charged.discard(parked.hold.epoch)
 
     def transaction(
         self, parked: Parked, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
@@ -85,6 +91,8 @@ class MemoryParking:
                 due_at=message.due_at or now + timedelta(seconds=wait_s(message.after_s)),
                 attempt=message.attempt,
                 error=storable.cut(message.error),
+                epoch=row.epoch,
+                charged=set(),
             )
 
     @asynccontextmanager
@@ -102,6 +110,9 @@ class MemoryParking:
         if (row := self._books.row_of(hold)) is None:
             raise lost(hold)
         return row
+
+    def _is_suspect(self, hold: Hold, one: Waiting) -> bool:
+        return one.epoch < self._held(hold).suspect_epoch
 
     def _heads(self, hold: Hold) -> Iterator[tuple[int, Waiting]]:
         """The first of each lane, and those without one; none for a hold that is over."""

@@ -34,11 +34,12 @@ class MemoryPartitions:
                     group, partition, stored=row.incarnation or "", came=incarnation, position=row.position
                 )
             row.position = row.reach = row.suspects_below = None
-            row.finished, row.charges = [], {}
+            row.finished, row.charged = [], {}
         if row.worker_id is None:
             row.suspects_below = None
         elif row.worker_id != worker_id:
             row.suspects_below = _greatest(row.reach, row.suspects_below)
+            row.suspect_epoch = row.epoch + 1
         row.epoch += 1
         row.incarnation, row.worker_id = incarnation, worker_id
         row.taken_at, row.reported_at = self._books.now(), None
@@ -48,11 +49,6 @@ class MemoryPartitions:
             position=row.position,
             finished=tuple(row.finished),
             suspects_below=row.suspects_below,
-            charges={
-                at: times
-                for at, times in row.charges.items()
-                if not covers(row.finished, at) and at >= (row.position or 0)
-            },
         )
 
     async def report(self, reports: Sequence[Reported]) -> list[bool]:
@@ -95,8 +91,13 @@ class MemoryPartitions:
     async def charge(self, hold: Hold, position: int) -> int:
         if (row := self._books.row_of(hold)) is None:
             raise lost(hold)
-        row.charges[position] = row.charges.get(position, 0) + 1
-        return row.charges[position]
+        charged = row.charged.setdefault(position, set())
+        charged.add(hold.epoch)
+        return len(charged)
+
+    async def acquit(self, hold: Hold, position: int) -> None:
+        row = self._books.partitions.get((hold.group, hold.partition), Row())
+        row.charged.get(position, set()).discard(hold.epoch)
 
     async def holdings(self) -> list[Holding]:
         return [
@@ -126,7 +127,7 @@ class MemoryPartitions:
             raise still_held(group, address, held)
         for _, row in rows:
             row.epoch += 1
-            row.position, row.finished, row.charges = to, [], {}
+            row.position, row.finished, row.charged = to, [], {}
             row.incarnation = row.reach = row.suspects_below = row.worker_id = None
             row.lag = row.open = 0
         return len(rows)
@@ -180,7 +181,7 @@ class MemoryPartitions:
         row.lag, row.open, row.reported_at = said.lag, said.open, self._books.now()
         if (below := _greatest(row.position, said.needless_below)) is not None:
             row.finished = merged(row.finished, floor=below)
-            row.charges = {at: times for at, times in row.charges.items() if at >= below}
+            row.charged = {at: epochs for at, epochs in row.charged.items() if at >= below}
         return True
 
     def _seen_as(self, hold: Hold, id_: str) -> tuple[str, str, str]:

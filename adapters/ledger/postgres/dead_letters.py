@@ -16,6 +16,7 @@ from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL
 from contracts.errors import NotFound
+from contracts.ports.database import Tx
 from contracts.ports.ledger import DeadLetter, LetterFilter, Replayed
 
 SQL = named("dead_letters.sql")
@@ -30,12 +31,11 @@ class PostgresDeadLetters:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+    async def bury(self, letters: Sequence[DeadLetter], *, tx: Tx | None = None) -> None:
         if not letters:
             return
         kept = list({again.name_of(letter): letter for letter in map(storable.letter, letters)}.values())
-        await self._session.rows(
-            SQL["bury"],
+        args = (
             *_names(kept),
             [letter.reason for letter in kept],
             [letter.body for letter in kept],
@@ -51,6 +51,10 @@ class PostgresDeadLetters:
             [letter.correlation_id for letter in kept],
             [letter.buried_at for letter in kept],
         )
+        if tx is not None:
+            await tx.execute(SQL["bury"], *args)
+        else:
+            await self._session.rows(SQL["bury"], *args)
 
     async def replay(self, letters: Sequence[DeadLetter], *, most: int) -> list[Replayed]:
         names = [again.name_of(storable.letter(letter)) for letter in letters]

@@ -69,8 +69,8 @@ class PostgresParking:
                 position=int(row["position"]),
                 lane=_lane(row),
                 attempt=row["attempt"],
-                charges=row["charges"],
                 error=row["error"],
+                suspect=row["suspect"],
             )
             for row in rows
         ]
@@ -88,10 +88,13 @@ class PostgresParking:
             raise lost(parked.hold)
 
     async def charge(self, parked: Parked) -> int:
-        row = await self._session.row(SQL["charge"], *_held(parked.hold), parked.number, repeatable=False)
+        row = await self._session.row(SQL["charge"], *_held(parked.hold), parked.number)
         if row is None:
             raise lost(parked.hold, "or the message waits no more")
         return int(row["charges"])
+
+    async def acquit(self, parked: Parked) -> None:
+        await self._session.rows(SQL["acquit"], *_held(parked.hold), parked.number)
 
     def transaction(
         self, parked: Parked, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0

@@ -21,10 +21,10 @@ for key share
 -- name: park
 -- By arrays, in order; their lanes are locked. The first of a lane in which nothing waits is its head.
 insert into millrace.parked (
-    partition_id, position, lane, lane_whole, head, due_at, attempt, error, envelope
+    partition_id, epoch, position, lane, lane_whole, head, due_at, attempt, error, envelope
 )
 select
-    m.partition_id, m.position, m.lane, m.lane_whole,
+    m.partition_id, (select p.epoch from millrace.partitions p where p.id = m.partition_id), m.position, m.lane, m.lane_whole,
     m.lane is null or (
         row_number() over (partition by m.partition_id, m.lane order by m.number) = 1
         and not exists (
@@ -73,7 +73,8 @@ left join (
 -- name: due
 -- By arrays of holds; the number of each row's hold among them.
 select
-    s.number as nth, k.number, k.position::text, k.lane, k.lane_whole, k.attempt, k.charges, k.error, k.envelope
+    s.number as nth, k.number, k.position::text, k.lane, k.lane_whole, k.attempt, k.error, k.envelope,
+    k.epoch < p.suspect_epoch as suspect
 from unnest($1::text[], $2::text[], $3::int[], $4::bigint[]) with ordinality
     as s(group_name, address, index, epoch, number)
 join millrace.partitions p
@@ -106,7 +107,9 @@ with held as materialized (
 ),
 later as (
     update millrace.parked k
-    set attempt = $6, due_at = now() + make_interval(secs => $7), error = $8
+    set
+        attempt = $6, due_at = now() + make_interval(secs => $7), error = $8,
+        epoch = $4, charged = array_remove(k.charged, $4)
     from held h
     where k.number = $5 and k.partition_id = h.id
 )
@@ -120,10 +123,17 @@ with held as materialized (
     for key share
 )
 update millrace.parked k
-set charges = k.charges + 1
+set charged = array_append(array_remove(k.charged, $4), $4)
 from held h
 where k.number = $5 and k.partition_id = h.id
-returning k.charges
+returning cardinality(k.charged) as charges
+
+-- name: acquit
+update millrace.parked k
+set charged = array_remove(k.charged, $4)
+from millrace.partitions p
+where p.group_name = $1 and p.address = $2 and p.index = $3
+    and k.number = $5 and k.partition_id = p.id
 
 -- name: remove
 -- The guard of a parked message's transaction: its number is $5, its lane $6, the ids to be seen $7 for $8 seconds. No

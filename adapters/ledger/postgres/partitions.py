@@ -13,7 +13,7 @@ from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.refusals import finished_before, lost, other_incarnation, still_held
-from adapters.ledger.spans import apart, checked, covers, merged
+from adapters.ledger.spans import apart, checked, merged
 from contracts.errors import Conflict, Unavailable
 from contracts.message import Partition
 from contracts.ports.database import Guard, Tx
@@ -109,10 +109,13 @@ class PostgresPartitions:
         return Known(frozenset(map(int, row["positions"])), frozenset(kept[id_] for id_ in row["ids"]))
 
     async def charge(self, hold: Hold, position: int) -> int:
-        row = await self._session.row(SQL["charge"], *_named(hold), hold.epoch, str(position), repeatable=False)
+        row = await self._session.row(SQL["charge"], *_named(hold), hold.epoch, str(position))
         if row is None:
             raise lost(hold)
         return int(row["times"])
+
+    async def acquit(self, hold: Hold, position: int) -> None:
+        await self._session.rows(SQL["acquit"], *_named(hold), hold.epoch, str(position))
 
     async def holdings(self) -> list[Holding]:
         return [
@@ -195,18 +198,12 @@ async def _take(connection: Any, hold: Hold, worker_id: str, incarnation: str, *
         for part in ("begin_anew", "clear_spans", "clear_charges"):
             await connection.execute(SQL[part], id_, timeout=STATEMENT_TIMEOUT_S)
     finished = await _compact(connection, id_, position, ())
-    charged = await connection.fetch(SQL["charges"], id_, timeout=STATEMENT_TIMEOUT_S)
     held = await _row(connection, SQL["take"], id_, hold.epoch, worker_id, incarnation)
     return Taken(
         hold=hold,
         position=position,
         finished=tuple(finished),
         suspects_below=_int(held["suspects_below"]),
-        charges={
-            at: one["times"]
-            for one in charged
-            if not covers(finished, at := int(one["position"])) and (position is None or at >= position)
-        },
     )
 
 

@@ -48,9 +48,6 @@ select $1, s.first, s.past from unnest($2::text::numeric[], $3::text::numeric[])
 -- name: clear_charges
 delete from millrace.charges where partition_id = $1
 
--- name: charges
-select position::text, times from millrace.charges where partition_id = $1
-
 -- name: begin_anew
 update millrace.partitions set position = null, reach = null, suspects_below = null where id = $1
 
@@ -63,7 +60,8 @@ set
         when p.worker_id is null then null
         when p.worker_id = $3 then p.suspects_below
         else greatest(p.reach, p.suspects_below)
-    end
+    end,
+    suspect_epoch = case when p.worker_id is null or p.worker_id = $3 then p.suspect_epoch else $2 end
 where p.id = $1 and p.epoch = $2
 returning suspects_below::text
 
@@ -136,11 +134,22 @@ with held as materialized (
     from millrace.partitions p
     where p.group_name = $1 and p.address = $2 and p.index = $3 and p.epoch = $4
     for key share
+),
+charged as (
+    insert into millrace.charges (partition_id, position, epoch)
+    select id, $5::text::numeric, $4 from held
+    on conflict do nothing
 )
-insert into millrace.charges as c (partition_id, position)
-select id, $5::text::numeric from held
-on conflict (partition_id, position) do update set times = c.times + 1
-returning times
+select 1 + count(c.epoch)::int as times
+from held h
+left join millrace.charges c on c.partition_id = h.id and c.position = $5::text::numeric and c.epoch <> $4
+group by h.id
+
+-- name: acquit
+delete from millrace.charges c
+using millrace.partitions p
+where p.group_name = $1 and p.address = $2 and p.index = $3
+    and c.partition_id = p.id and c.position = $5::text::numeric and c.epoch = $4
 
 -- name: holdings
 select
