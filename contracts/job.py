@@ -124,8 +124,8 @@ class Job(Protocol):
         ...
 
     async def checkpoint(self, state: Any, *, tx: Tx | None = None) -> None:
-        """Keep `state` (anything that msgspec encodes) for the next run; with `tx`, in that transaction, which from then
-        on is undone when nothing is asked of it for five minutes.
+        """Keep `state` (anything that msgspec encodes) for the next run; with `tx`, in that transaction, which is
+        undone when nothing is asked of it for five minutes after that.
 
         Raises `LeaseLost` when another worker owns the job now. Also the point at which a cancelled or draining
         job ends: it raises `asyncio.CancelledError` after the state was saved, unless `tx` is given.

@@ -125,7 +125,11 @@ class SimBus:
         await self.inner.start()
 
     async def publish(self, *envelopes: Envelope) -> None:
-        await self._process.call(BUS, "publish", lambda: self.inner.publish(*envelopes))
+        await self._process.call(BUS, "publish", lambda: self._publish(envelopes))
+
+    async def _publish(self, envelopes: Sequence[Envelope]) -> None:
+        await self.inner.publish(*envelopes)
+        self._process.world.published(self._process, envelopes)
 
     async def stop_intake(self) -> None:
         await self.inner.stop_intake()

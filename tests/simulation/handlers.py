@@ -11,8 +11,8 @@ from adapters.bus.memory.member import Member
 from contracts.job import Job
 from contracts.message import Contract
 from contracts.module import Batch, Module, Retry
-from contracts.ports import Db
-from tests.simulation.plan import ORDERS, PINGS, ROWS, STEPS, Variant
+from contracts.ports import Db, Emit
+from tests.simulation.plan import ALONE, ORDERS, PINGS, ROWS, STEPS, TAKEN, Variant
 
 APPLY = "apply"
 """What a handler tells its `Db` to execute: the effect of a message, or of a step of a job."""
@@ -20,6 +20,10 @@ APPLY = "apply"
 
 class Stage(Protocol):
     """What the handlers know of the world around them."""
+
+    def begins(self) -> int:
+        """A number for a run, which no other one has."""
+        ...
 
     async def acts(self, id_: str) -> None:
         """Do what the plan says of this message, at this run."""
@@ -48,6 +52,19 @@ class Order(Contract, frozen=True):
     key: str | None = None
 
 
+class Taken(Contract, frozen=True):
+    """What is emitted for an order."""
+
+    id: str
+
+
+class RunAlone(Contract, frozen=True):
+    """A command, of which one of a key runs at a time."""
+
+    id: str
+    key: str | None = None
+
+
 class RunSteps(Contract, frozen=True):
     """A command."""
 
@@ -61,7 +78,17 @@ def module_of(variant: Variant) -> Module:
     module = Module("sim", kind="service", summary="What the simulation runs.")
     retry = Retry(attempts=3, first_s=0.3, max_s=1.0)
 
-    @module.stream(
+    async def take(order: Order, db: Db) -> None:
+        stage = STAGE.get()
+        await stage.acts(order.id)
+        await db.execute(APPLY, ORDERS, order.id)
+        await stage.acted(order.id)
+
+    async def take_and_tell(order: Order, db: Db, emit: Emit) -> None:
+        await take(order, db)
+        await emit(TAKEN, Taken(id=order.id), key=order.key)
+
+    module.stream(
         ORDERS,
         Order,
         key="key",
@@ -71,12 +98,7 @@ def module_of(variant: Variant) -> Module:
         timeout_s=20,
         in_lane_s=variant.in_lane_s,
         dedupe_s=variant.dedupe_s,
-    )
-    async def take(order: Order, db: Db) -> None:
-        stage = STAGE.get()
-        await stage.acts(order.id)
-        await db.execute(APPLY, ORDERS, order.id)
-        await stage.acted(order.id)
+    )(take_and_tell if variant.emits else take)
 
     @module.stream(
         ROWS,
@@ -125,5 +147,16 @@ def module_of(variant: Variant) -> Module:
             await stage.acted(cmd.id)
             await job.checkpoint(step + 1)
         return cmd.steps
+
+    @module.job(ALONE, RunAlone, retry=Retry(attempts=4, first_s=0.3, max_s=1.0), concurrency=2, unique=("key",))
+    async def alone(cmd: RunAlone, db: Db) -> None:
+        stage = STAGE.get()
+        run = stage.begins()
+        async with db.transaction() as tx:
+            await tx.execute(APPLY, ALONE, f"{cmd.id} begins {run}")
+        await stage.acts(cmd.id)
+        async with db.transaction() as tx:
+            await tx.execute(APPLY, ALONE, f"{cmd.id} ends {run}")
+        await stage.acted(cmd.id)
 
     return module

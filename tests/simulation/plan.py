@@ -20,7 +20,10 @@ Behaviour = Literal[
 ]
 ENDS_IN_LETTERS = ("wrong", "hopeless", "poison", "garbled")
 
-ORDERS, ROWS, PINGS, STEPS = "orders.raw", "rows.raw", "pings.raw", "run.steps"
+ORDERS, ROWS, PINGS, STEPS, ALONE = "orders.raw", "rows.raw", "pings.raw", "run.steps", "run.alone"
+JOBS = (STEPS, ALONE)
+TAKEN = "orders.taken"
+"""What the handler of orders emits; nobody consumes it."""
 TRANSACTIONAL = (ORDERS, ROWS)
 CALM_AT_S = 6.0
 """From here on nothing fails any more, and everything has to come to its end."""
@@ -34,6 +37,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     lanes: int
     overrun: Literal["checkpoint", "requeue"]
     rows: int
+    emits: bool
+    """Whether the handler of orders does."""
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +55,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 0
     steps: int = 0
     priority: int = 0
+    cancelled_at_s: float | None = None
+    """When someone asks for that, of a command."""
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,18 +94,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def draw(seed: int) -> Plan:
     """The plan of a seed; the same one each time, whatever else was drawn."""
-    of = random.Random(f"plan {seed}")
+    of, more = random.Random(f"plan {seed}"), random.Random(f"more of plan {seed}")
     variant = Variant(
         in_lane_s=of.choice([0.1, 1.0, 60.0]),
         dedupe_s=of.choice([0.0, 3600.0]),
         lanes=of.choice([2, 8]),
         overrun=of.choice(["checkpoint", "requeue"]),
         rows=of.choice([2, 5]),
+        emits=more.random() < 0.3,
     )
     addresses = of.sample([ORDERS, ORDERS, ROWS, PINGS], of.choice([1, 2, 3]))
     delays = of.random() < 0.5
     messages = _messages(of, addresses, dedupes=variant.dedupe_s > 0)
     jobs = _jobs(of) if of.random() < 0.5 else []
+    jobs = [_perhaps_cancelled(more, job) for job in jobs or (_lonely(more) if more.random() < 0.3 else [])]
     return Plan(
         seed=seed,
         fifo=of.random() < 0.5,
@@ -164,6 +173,28 @@ def _jobs(of: random.Random) -> list[Planned]:
             priority=of.choice([0, 0, 5]),
         )
         for number in range(of.randint(2, 4))
+    ]
+
+
+def _perhaps_cancelled(of: random.Random, job: Planned) -> Planned:
+    at_s = of.uniform(0.5, CALM_AT_S * 1.2) if of.random() < 0.15 else None
+    return msgspec.structs.replace(job, cancelled_at_s=at_s)
+
+
+def _lonely(of: random.Random) -> list[Planned]:
+    """Jobs of which one runs at a time, by their key."""
+    return [
+        Planned(
+            id=f"j{number}",
+            address=ALONE,
+            at_s=of.uniform(0.0, CALM_AT_S * 0.8),
+            key=of.choice(["a", "a", "b"]),
+            behaviour=of.choice(["plain", "slow", "slow", "flaky", "deadly"]),
+            times=1,
+            pause_s=of.uniform(0.0, 1.0),
+            priority=of.choice([0, 0, 5]),
+        )
+        for number in range(of.randint(3, 6))
     ]
 
 

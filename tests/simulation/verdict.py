@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from contracts.job import JobState
-from contracts.message import Delivery, Partition
+from contracts.message import Delivery, Envelope, Partition
 from contracts.ports.ledger import CRASH_CAP
-from tests.simulation.plan import ENDS_IN_LETTERS, PINGS, ROWS, STEPS, TRANSACTIONAL, Planned
+from tests.simulation.plan import ALONE, ENDS_IN_LETTERS, JOBS, ORDERS, PINGS, ROWS, STEPS, TRANSACTIONAL, Planned
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -25,6 +27,8 @@ class Verdict:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._at: dict[tuple[Partition, int], str] = {}
         self._first_at: dict[str, int] = {}
+        self._sent: dict[str, str] = {}
+        self._claims_at_cancel: dict[str, int] = {}
         self._checked: defaultdict[tuple[str, Partition], int] = defaultdict(int)
 
     # At each step.
@@ -35,6 +39,18 @@ class Verdict:
         self._counts[address, id_] += 1
         if address != PINGS and self._counts[address, id_] > 1:
             self._world.violated(f"applied twice: {address} {id_}")
+
+    def sent(self, envelope: Envelope) -> None:
+        """On the bus, from the outbox: by its id once, or again after a crash."""
+        source = msgspec.json.decode(envelope.body)["id"]
+        if self._sent.setdefault(envelope.id, source) != source:
+            self._world.violated(f"{envelope.id} was sent for {self._sent[envelope.id]} and for {source}")
+        if not self._counts[ORDERS, source]:
+            self._world.violated(f"something was sent for {source}, which has no effect")
+
+    def cancelled(self, job_id: str) -> None:
+        """Someone was told that it is, or will be."""
+        self._claims_at_cancel.setdefault(job_id, self._world.books.jobs[job_id].claims)
 
     def saw(self, deliveries: Sequence[Delivery]) -> None:
         """Which message is where."""
@@ -58,7 +74,7 @@ class Verdict:
         address, books = partition.address, self._world.books
         if self._counts[address, id_] or self._lettered(address, id_):
             return True
-        if address == STEPS:
+        if address in JOBS:
             return id_ in books.jobs
         row = books.partitions.get(("sim", partition))
         return row is not None and any(one.message.position == position for one in row.parked.values())
@@ -77,7 +93,9 @@ class Verdict:
             yield "not all is published"
             return
         for one in self._world.plan.messages:
-            yield from self._open_job(one) if one.address == STEPS else self._open_message(one)
+            yield from self._open_job(one) if one.address in JOBS else self._open_message(one)
+        if unsent := sum(map(len, self._world.ledger.outbox._shards)):
+            yield f"{unsent} wait in the outbox"
         yield from self._open_places()
         for process in self._world.processes:
             if not process.dead and self._world.loop.blocked(process.name):
@@ -111,8 +129,10 @@ class Verdict:
 
     def _wrong(self) -> Iterator[str]:
         for one in self._world.plan.messages:
-            yield from self._wrong_with_job(one) if one.address == STEPS else self._wrong_with(one)
+            yield from self._wrong_with_job(one) if one.address in JOBS else self._wrong_with(one)
         yield from self._out_of_order()
+        yield from self._wrong_with_sent()
+        yield from self._beside_each_other()
         yield from self._left()
 
     def _wrong_with(self, one: Planned) -> Iterator[str]:
@@ -151,8 +171,37 @@ class Verdict:
             yield f"job {one.id} is done with {steps}, instead of {expected}"
         elif steps != expected[: len(steps)]:
             yield f"job {one.id} has done {steps}"
-        if job.state is not JobState.DONE and not (job.state is JobState.FAILED and job.crashes >= CRASH_CAP):
+        claims = self._claims_at_cancel.get(one.id)
+        if claims is not None and job.claims != claims:
+            yield f"job {one.id} was claimed again after its cancellation"
+        poison = job.state is JobState.FAILED and job.crashes >= CRASH_CAP
+        if job.state is not JobState.DONE and not poison and (claims is None or job.state is not JobState.CANCELLED):
             yield f"job {one.id} is {job.state.value}: {job.error}"
+
+    def _beside_each_other(self) -> Iterator[str]:
+        """Between the first and the last effect of one run, both of which its fence let through, there is none of
+        another job of its key."""
+        last: dict[str | None, str] = {}
+        for address, id_ in self.effects:
+            if address == ALONE:
+                job, what, run = id_.split()
+                key = self._world.planned[job].key
+                if what == "ends" and last.get(key) != f"{job} begins {run}":
+                    yield f"beside {job} of key {key} another one ran: {last.get(key)}"
+                last[key] = id_
+
+    def _wrong_with_sent(self) -> Iterator[str]:
+        """Each effect has sent one message, and those of one key in the order of effects."""
+        if not self._world.plan.variant.emits:
+            return
+        taken = [id_ for address, id_ in self.effects if address == ORDERS]
+        sent = list(self._sent.values())
+        if sorted(taken) != sorted(sent):
+            yield f"sent for {sorted(sent)}, and there are effects of {sorted(taken)}"
+        for key in {self._world.planned[id_].key for id_ in taken} - {None}:
+            of_key = [[id_ for id_ in ids if self._world.planned[id_].key == key] for ids in (taken, sent)]
+            if of_key[0] != of_key[1]:
+                yield f"sent out of order in key {key}: {of_key[1]}, and the effects are {of_key[0]}"
 
     def _out_of_order(self) -> Iterator[str]:
         """By key, effects come in the order of positions; of what may come twice, the first time counts."""

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -16,14 +17,14 @@ from adapters.bus.identity import identified
 from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.member import Member
 from adapters.ledger.memory import MemoryLedger
-from contracts.errors import MillraceError, Permanent, Transient, Unavailable
+from contracts.errors import Conflict, MillraceError, NotFound, Permanent, Transient, Unavailable
 from contracts.message import Delivery, Envelope, Partition
 from runtime.worker import Worker
 from tests.simulation.adapters import SimAdapters, settings_of
 from tests.simulation.clock import SimClock
 from tests.simulation.handlers import STAGE, module_of
 from tests.simulation.loop import OWNER, SimLoop
-from tests.simulation.plan import CALM_AT_S, ORDERS, PINGS, ROWS, STEPS, Incident, Plan, Planned
+from tests.simulation.plan import CALM_AT_S, ORDERS, PINGS, ROWS, STEPS, TAKEN, Incident, Plan, Planned
 from tests.simulation.process import FATES, Fate, Process
 from tests.simulation.verdict import Verdict
 
@@ -56,6 +57,7 @@ class World:
         self.happened: Counter[str] = Counter()
         self.relaying: dict[str, set[int]] = {}
         self.runs: Counter[str] = Counter()
+        self.begun = count(1)
         self.verdict = Verdict(self)
         self.calm = False
         self.over = False
@@ -64,7 +66,7 @@ class World:
         self.error: BaseException | None = None
         self._crashes_left = plan.crashes
         self._stalls_left = MOST_STALLS
-        for address, partitions in ((ORDERS, 2), (ROWS, 2), (PINGS, 2)):
+        for address, partitions in ((ORDERS, 2), (ROWS, 2), (PINGS, 2), (TAKEN, 2)):
             self.log.declare(address, partitions, delays=plan.delays)
 
     # What is seen.
@@ -85,6 +87,12 @@ class World:
         """An effect is committed."""
         self.note(process.name, "effect", f"{address} {id_}")
         self.verdict.applied(address, id_)
+
+    def published(self, process: Process, envelopes: Sequence[Envelope]) -> None:
+        """What was emitted is on the bus."""
+        for one in envelopes:
+            self.note(process.name, "sends", f"{one.address} {one.id}")
+            self.verdict.sent(one)
 
     def fetched(self, process: Process, deliveries: Sequence[Delivery]) -> None:
         first, last = deliveries[0], deliveries[-1]
@@ -204,6 +212,20 @@ class World:
             case "outage of one":
                 process.cut_off_until = max(process.cut_off_until, until)
 
+    async def _cancel(self) -> None:
+        """Someone asks for the end of jobs, by the ledger itself."""
+        asked = [one for one in self.plan.messages if one.cancelled_at_s is not None]
+        for one in sorted(asked, key=lambda one: one.cancelled_at_s or 0.0):
+            await self._until(one.cancelled_at_s or 0.0)
+            try:
+                state = await self.ledger.desk.cancel(one.id)
+            except (NotFound, Conflict) as error:
+                self.note("", "can't cancel", str(error))
+                continue
+            self.happened["cancel"] += 1
+            self.note("", "cancels", f"{one.id}, which is {state.value}")
+            self.verdict.cancelled(one.id)
+
     # Processes.
 
     def start_process(self) -> None:
@@ -253,6 +275,7 @@ class World:
             self.start_process()
         self._start(self._publish())
         self._start(self._befall())
+        self._start(self._cancel())
         await self._until(CALM_AT_S)
         self.calm = True
         self.down_until = 0.0
@@ -327,6 +350,9 @@ class ProcessStage:
     def __init__(self, world: World, process: Process) -> None:
         self._world = world
         self._process = process
+
+    def begins(self) -> int:
+        return next(self._world.begun)
 
     async def acts(self, id_: str) -> None:
         world, one = self._world, self._world.planned[id_]
