@@ -62,7 +62,7 @@ async def test_who_is_cancelled_from_outside_is_cancelled_and_not_late() -> None
 
 
 async def test_a_block_that_takes_its_end_in_stride_returns_what_it_wants() -> None:
-    clock = SystemClock()
+    clock, answer = SystemClock(), ""
     async with clock.timeout(SHORT_S):
         try:
             await for_ever()
