@@ -45,6 +45,8 @@ class OutboxRelay:
         self._log = log
         self._metrics = metrics
         self._woken = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._flushed = False
         self._limit = LIMIT
         self._failures = 0
         self._subscribers: list[Tell] = []
@@ -62,8 +64,8 @@ class OutboxRelay:
             self._woken.set()
 
     async def run(self) -> None:
-        """The loop that sends. While the bus or the ledger is down, everything stays where it is."""
-        while True:
+        """The loop that sends, until `flush`. While the bus or the ledger is down, everything stays where it is."""
+        while not self._flushed:
             self._woken.clear()
             try:
                 sent = await self._relay()
@@ -83,13 +85,17 @@ class OutboxRelay:
 
     async def flush(self, *, timeout_s: float) -> None:
         """For a drain: send what waits now, as far as that can be done in this time. What is left is no fault: it is
-        sent by another worker, or by the next one that starts."""
+        sent by another worker, or by the next one that starts. `run` begins nothing more; what it is about to send is
+        waited for, since what is cut between the bus and the ledger is sent again."""
+        self._flushed = True
+        self._woken.set()
         try:
             async with self._clock.timeout(timeout_s):
                 left = await self._ledger.outbox.backlog()
                 while left > 0 and (sent := await self._flush()):
                     left -= sent  # not until nothing is left: others may go on adding for ever
-                await self._look()
+                async with self._sending:
+                    await self._look()
         except (Transient, TimeoutError) as error:
             self._log.warn("what waits in the outbox is left to other workers", error=str(error) or "no time left")
 
@@ -101,7 +107,8 @@ class OutboxRelay:
                 await self._back_off(error)
 
     async def _relay(self) -> int:
-        sent = await self._ledger.outbox.relay(self._send, limit=self._limit)
+        async with self._sending:
+            sent = await self._ledger.outbox.relay(self._send, limit=self._limit)
         self._limit = min(LIMIT, self._limit * 2)
         if self._failures:
             self._failures = 0

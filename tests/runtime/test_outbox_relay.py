@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -197,6 +197,44 @@ async def test_a_drain_does_not_wait_for_what_others_add_meanwhile(scene: Scene)
     await scene.add("a", "b")
     await scene.relay.flush(timeout_s=5)
     assert scene.bus.taken == ["a", "b"]
+
+
+async def test_a_drain_waits_for_what_is_being_sent_and_nothing_more_is_begun(scene: Scene) -> None:
+    """What the bus has and the ledger has not forgotten yet would be sent once more."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+    publish = scene.bus.publish
+
+    async def slowly(*envelopes: Envelope) -> None:
+        await publish(*envelopes)
+        began.set()
+        await go_on.wait()
+
+    scene.bus.publish = slowly  # type: ignore[method-assign]
+    await scene.ledger.open()
+    await scene.add("a")
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(scene.relay.run())
+        await began.wait()
+        flushing = group.create_task(scene.relay.flush(timeout_s=5))
+        await scene.clock.advance(0)
+        assert not flushing.done()
+        go_on.set()
+        await flushing
+        await running
+    await scene.add("b")
+    await scene.clock.advance(POLL_S)
+    assert scene.bus.taken == ["a"]
+    assert [envelope.id for envelope in await left_in(scene.ledger)] == ["b"]
+
+
+async def left_in(ledger: MemoryLedger) -> list[Envelope]:
+    found: list[Envelope] = []
+
+    async def keep(envelopes: Sequence[Envelope]) -> None:
+        found.extend(envelopes)
+
+    await ledger.outbox.relay(keep)
+    return found
 
 
 async def test_a_drain_leaves_what_cannot_be_sent_in_its_time(scene: Scene) -> None:
