@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.database.embedded import EmbeddedServer
 from adapters.database.postgres import Limits, PostgresDb
 from contracts import metrics as metric
-from contracts.errors import Unavailable
 from contracts.job import JobState
 from contracts.message import Contract
 from contracts.module import Module, Retry
 from contracts.ports import Clock, Db
 from migrations import runner
 from runtime.readiness import Readiness
+from tests.kit import services
 from tests.kit.databases import opened
 from tests.kit.harness import Running, harness
-from tests.kit.services.missing import missing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
@@ -29,36 +26,14 @@ class Order(Contract, frozen=True):
     number: int = 0
 
 
-class Server:
-    """A PostgreSQL of this test's own, which it may stop."""
-
-    def __init__(self, embedded: EmbeddedServer) -> None:
-        self._embedded = embedded
-        self.url = embedded.url().reveal()
-
-    async def stop(self) -> None:
-        await self._embedded.stop()
-
-    async def start(self) -> None:
-        await self._embedded.start()
-        await self._embedded.leave()  # it was in use before
+@pytest.fixture
+async def server() -> AsyncIterator[services.OwnPostgres]:
+    async with services.own_postgres() as made:
+        yield made
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    embedded = EmbeddedServer(ephemeral=True, durable=False)
-    try:
-        await embedded.start()
-    except Unavailable as error:
-        missing("PostgreSQL of a test's own", reason=str(error), remedy=f"See what {sys.platform} lacks for it.")
-    try:
-        yield Server(embedded)
-    finally:
-        await embedded.leave()
-
-
-@pytest.fixture
-async def db(server: Server) -> AsyncIterator[PostgresDb]:
+async def db(server: services.OwnPostgres) -> AsyncIterator[PostgresDb]:
     limits = Limits(pool_size=5, acquire_timeout_s=2, connect_timeout_s=2)
     async with opened(PostgresDb(server.url, limits=limits)) as made:
         await runner.up(made)
@@ -97,7 +72,7 @@ async def orders(first: int, running: Running, *, count: int = 20) -> None:
 
 
 async def test_while_the_database_is_down_the_routes_that_need_it_wait_and_the_others_go_on(
-    server: Server, db: PostgresDb
+    server: services.OwnPostgres, db: PostgresDb
 ) -> None:
     shop = Shop()
     async with harness(shop.module, db=db, worker_lease_s=60) as running:

@@ -16,25 +16,26 @@ PORTS = {"redis": 6379, "rediss": 6379, "postgresql": 5432, "postgres": 5432}
 
 
 @asynccontextmanager
-async def proxied(service: Running | str, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+async def proxied(service: Running | str, *, tls: ssl.SSLContext | None = None, door: int = 0) -> AsyncIterator[Proxy]:
     """A proxy in front of a service, or of the Redis or the PostgreSQL database of a URL; its `url` is for clients.
 
-    With `tls` clients speak TLS with the proxy, which speaks plainly with the service. Of one Kafka there is one proxy
-    at a time, since the broker tells its clients where to find it.
+    With `tls` clients speak TLS with the proxy, which speaks plainly with the service. Before one Kafka there is one
+    proxy for each of its doors at a time, since the broker tells its clients where to find it.
     """
     if isinstance(service, Running) and service.name == "Kafka":
-        proxy = _of_kafka(service, tls)
+        proxy = _of_kafka(service, tls, door)
     else:
         proxy = _of_url(service if isinstance(service, str) else service.url, tls)
     async with proxy:
         yield proxy
 
 
-def _of_kafka(kafka: Running, tls: ssl.SSLContext | None) -> Proxy:
-    if kafka.behind is None or kafka.advertised is None:
+def _of_kafka(kafka: Running, tls: ssl.SSLContext | None, door: int) -> Proxy:
+    if not kafka.doors:
         remedy = "Unset MILLRACE_TEST_KAFKA, so that the test kit's own broker is used."
         missing("Kafka behind a proxy", reason=f"{kafka.how} advertises no proxy", remedy=remedy)
-    proxy = Proxy((kafka.url.rpartition(":")[0], kafka.behind), port=kafka.advertised, tls=tls)
+    opened = kafka.doors[door]
+    proxy = Proxy((kafka.url.rpartition(":")[0], opened.behind), port=opened.advertised, tls=tls)
     proxy.url = f"{HOST}:{proxy.port}"
     return proxy
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tests.kit.services.kafka import Kafka, start_kafka
 from tests.kit.services.missing import Untried, missing, reference_data, untried
 from tests.kit.services.native import NativeServer
-from tests.kit.services.postgres import Postgres
+from tests.kit.services.postgres import OwnPostgres, Postgres, own_postgres
 from tests.kit.services.redis import Redis, start_redis
 from tests.kit.services.service import CannotStart, Running, Service, own
 
@@ -18,6 +18,7 @@ __all__ = [
     "CannotStart",
     "Kafka",
     "NativeServer",
+    "OwnPostgres",
     "Postgres",
     "Redis",
     "Running",
@@ -25,6 +26,7 @@ __all__ = [
     "Untried",
     "missing",
     "own",
+    "own_postgres",
     "reference_data",
     "start_kafka",
     "start_redis",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from tests.kit.services.containers import from_container, require_engine
@@ -10,7 +11,7 @@ from tests.kit.services.home import Home
 from tests.kit.services.kafka_programs import VERSION, find_programs
 from tests.kit.services.native import NativeServer
 from tests.kit.services.ports import Port
-from tests.kit.services.service import Running, Service, native_running, start_or_end
+from tests.kit.services.service import Door, Running, Service, native_running, start_or_end
 
 NAME = "Kafka"
 IMAGE = f"apache/kafka:{VERSION}"
@@ -21,7 +22,7 @@ SETTINGS = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "num.partitions": str(PARTITIONS),
     "auto.create.topics.enable": "false",  # so that the topics of tests are those that our own code has made
     "offsets.topic.replication.factor": "1",
@@ -50,18 +51,22 @@ class Kafka(Service):
         super().__init__(NAME, ways=(_container, start_kafka), remedy=remedy)
 
 
-def start_kafka() -> Running:
-    """A native broker. Raises `CannotStart`."""
+def start_kafka(*, doors: int = 1) -> Running:
+    """A native broker, with so many places for a proxy. Raises `CannotStart`."""
     java, programs = find_programs()
     home = Home("kafka")
     logs = home.data / "logs"
     shutil.copytree(programs / "formatted", logs)
-    clients, proxied, proxy, controller = ports = [Port() for _ in range(4)]
+    clients, controller, *paired = ports = [Port() for _ in range(2 + 2 * doors)]
+    behind, proxies = paired[:doors], paired[doors:]
     settings = {
         **SETTINGS,
         "controller.quorum.voters": f"1@{controller.address}",
-        "listeners": f"CONTROLLER://{controller.address},PLAINTEXT://{clients.address},PROXIED://{proxied.address}",
-        "advertised.listeners": f"PLAINTEXT://{clients.address},PROXIED://{proxy.address}",
+        "listener.security.protocol.map": _protocols(doors),
+        "listeners": ",".join(
+            [f"CONTROLLER://{controller.address}", f"PLAINTEXT://{clients.address}", *_proxied(behind)]
+        ),
+        "advertised.listeners": ",".join([f"PLAINTEXT://{clients.address}", *_proxied(proxies)]),
         "log.dirs": str(logs),
     }
     properties = home.path / "server.properties"
@@ -77,7 +82,17 @@ def start_kafka() -> Running:
     ]
     server = NativeServer(NAME, command, home=home, ports=ports, ready=lambda server: STARTED in server.log)
     start_or_end(server)
-    return native_running(NAME, clients.address, server, behind=proxied.number, advertised=proxy.number)
+    pairs = zip(behind, proxies, strict=True)
+    opened = tuple(Door(behind=inside.number, advertised=proxy.number) for inside, proxy in pairs)
+    return native_running(NAME, clients.address, server, doors=opened)
+
+
+def _protocols(doors: int) -> str:
+    return ",".join([SETTINGS["listener.security.protocol.map"], *(f"PROXIED{n}:PLAINTEXT" for n in range(doors))])
+
+
+def _proxied(ports: Sequence[Port]) -> list[str]:
+    return [f"PROXIED{number}://{port.address}" for number, port in enumerate(ports)]
 
 
 def _container() -> Running:
@@ -90,13 +105,13 @@ def _container() -> Running:
 
         container = DockerContainer(IMAGE).waiting_for(LogMessageWaitStrategy(STARTED))
         host = container.get_docker_client().host()
-        told = {"PLAINTEXT": f"{host}:{clients.number}", "PROXIED": proxy.address, "BROKER": "localhost:9095"}
+        told = {"PLAINTEXT": f"{host}:{clients.number}", "PROXIED0": proxy.address, "BROKER": "localhost:9095"}
         settings = {
             **SETTINGS,
-            "listener.security.protocol.map": SETTINGS["listener.security.protocol.map"] + ",BROKER:PLAINTEXT",
+            "listener.security.protocol.map": _protocols(1) + ",BROKER:PLAINTEXT",
             "inter.broker.listener.name": "BROKER",  # the others are not reached from inside
             "controller.quorum.voters": "1@localhost:9093",
-            "listeners": "CONTROLLER://:9093,PLAINTEXT://:9092,PROXIED://:9094,BROKER://:9095",
+            "listeners": "CONTROLLER://:9093,PLAINTEXT://:9092,PROXIED0://:9094,BROKER://:9095",
             "advertised.listeners": ",".join(f"{name}://{address}" for name, address in told.items()),
         }
         for name, value in settings.items():
@@ -110,7 +125,8 @@ def _container() -> Running:
         return f"{container.get_container_host_ip()}:{clients.number}"
 
     try:
-        return from_container(NAME, IMAGE, make, url, behind=proxied.number, advertised=proxy.number)
+        opened = Door(behind=proxied.number, advertised=proxy.number)
+        return from_container(NAME, IMAGE, make, url, doors=(opened,))
     finally:
         for port in ports:
             port.release()

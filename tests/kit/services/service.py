@@ -17,6 +17,15 @@ class CannotStart(Exception):
     """This way is not open here, and why; the next one is tried."""
 
 
+class Door(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a proxy stands before Kafka, which tells those who come through it to come through it again."""
+
+    behind: int
+    """The port of Kafka that the proxy passes on to."""
+    advertised: int
+    """The port that the proxy must have."""
+
+
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """A service that answers; `how` says where it came from."""
 
@@ -27,9 +36,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     end: Callable[[], None]
     native: NativeServer | None = None
     """Where the server is a process of ours."""
-    behind: int | None = None
-    """The port of Kafka to put a proxy in front of, and where it tells its clients to find that proxy."""
-    advertised: int | None = None
+    doors: tuple[Door, ...] = ()
+    """Of Kafka."""
 
     @property
     def server(self) -> NativeServer:
