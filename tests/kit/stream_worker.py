@@ -32,6 +32,11 @@ TOPIC, TAKEN, PLAIN, COUNT = "orders.raw", "orders.taken", "orders.plain", "run.
 PARTITIONS = 4
 
 
+BRISK = {"WORKER_LEASE_S": "2", "MQ_SESSION_S": "2", "MQ_REVOKE_WAIT_S": "3", "DRAIN_TIMEOUT_S": "10"}
+PATIENT = {"WORKER_LEASE_S": "20", "MQ_SESSION_S": "20", "MQ_REVOKE_WAIT_S": "20", "DRAIN_TIMEOUT_S": "30"}
+"""On a busy machine nobody is taken for dead, and no short handler is cut."""
+
+
 class Order(Contract, frozen=True):
     customer: str
     number: int
@@ -114,25 +119,22 @@ async def _write(db: Db, kind: str, name: str, number: int) -> None:
     await db.execute("insert into effects (kind, name, number) values ($1, $2, $3)", kind, name, number)
 
 
-def chosen(url: str, directory: Path, *, mq: str, server: str, session_s: float = 2.0) -> settings.Settings:
-    """Short sessions and leases, so that what a dead process held is taken over soon."""
+def chosen(url: str, directory: Path, *, mq: str, server: str, patient: bool = False) -> settings.Settings:
+    """Short sessions and leases, so that what a dead process held is taken over soon; or `patient` ones."""
     environ = {
         "DB_POSTGRES_URL": url,
         "MILLRACE_MQ": mq,
         "MQ_KAFKA_BOOTSTRAP_SERVERS" if mq == "kafka" else "MQ_REDIS_STREAM_URL": server,
         "MILLRACE_LOG": "json",
         "MILLRACE_HOME": str(directory),
-        "WORKER_LEASE_S": str(session_s),
-        "MQ_SESSION_S": str(session_s),
-        "MQ_REVOKE_WAIT_S": "3",
-        "DRAIN_TIMEOUT_S": "10",
+        **(PATIENT if patient else BRISK),
     }
     return settings.load(overrides={}, environ=environ, directory=directory)
 
 
 async def main(given: argparse.Namespace) -> int:
     """Work until SIGTERM, or until `--until` effects are there."""
-    loaded = chosen(given.url, Path(given.directory), mq=given.mq, server=given.server, session_s=given.session_s)
+    loaded = chosen(given.url, Path(given.directory), mq=given.mq, server=given.server, patient=given.patient)
     made = module(url=given.url, takes_s=given.takes_s, prefix=given.prefix, count_runs=given.count_runs)
     worker = Worker(loaded, [made])
     process.listen_for_signals(worker)
@@ -159,7 +161,7 @@ if __name__ == "__main__":
     parser.add_argument("--prefix", default="")
     parser.add_argument("--takes-s", type=float, default=0.0, help="what a handler waits for")
     parser.add_argument("--count-runs", action="store_true", help="write down each run that came to its end")
-    parser.add_argument("--session-s", type=float, default=2.0, help="how long a silent worker keeps what it holds")
+    parser.add_argument("--patient", action="store_true", help="take nobody for dead, and cut nothing, soon")
     parser.add_argument("--until", type=int, default=0, help="end when so many effects are there")
     parser.add_argument("--for-s", type=float, default=60.0, help="fail after so long")
     raise SystemExit(asyncio.run(main(parser.parse_args())))
