@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from contracts.dataset import CsvFormat, Dataset, JsonlFormat, ParquetFormat
 from contracts.errors import BadInput, Permanent
 from contracts.ports import FileInfo, Files
+from modules.batch_etl.ahead import Ahead
 from modules.batch_etl.cast import Caster
 from modules.batch_etl.csv_rows import CsvReader
 from modules.batch_etl.jsonl_rows import JsonlReader
@@ -22,7 +23,7 @@ from modules.batch_etl.rejects import Rejects
 from modules.batch_etl.rows import Bad, Piece, Reader, Rows
 from modules.batch_etl.rules import Rules
 from modules.batch_etl.source import Fingerprint, blocks
-from modules.batch_etl.threads import both, each_in_thread, in_thread
+from modules.batch_etl.threads import each_in_thread, in_thread
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,25 +78,16 @@ class Intake:
     async def _of_one(self, files: Files, info: FileInfo, told: Told) -> AsyncGenerator[pl.DataFrame]:
         taken, before = Fingerprint(), self.bytes
         reader = reader_for(self.dataset, info.path, scratch=self.scratch)
-        split: Iterable[Piece] = ()
-        async with aclosing(blocks(files, info, self.dataset, taken, scratch=self.scratch)) as content:
-            async for block in content:
-                # One block is split while the rows of the one before it are cast: two cores have work.
-                split, frame = await both(in_thread(reader.feed, block), in_thread(self._cast_all, reader, split))
+        content = blocks(files, info, self.dataset, taken, scratch=self.scratch)
+        # One block is cast while the next one is split and the one after that is read.
+        async with aclosing(Ahead(split(reader, content))) as pieces:
+            async for some in pieces:
+                frame = await in_thread(self._cast_all, reader, some)
                 self.bytes = before + taken.size_bytes
                 await told(self.read, self.bytes)
                 if frame is not None:
                     yield frame
-        self.bytes = before + taken.size_bytes
         self.files[-1].content = taken.value
-        if (frame := await in_thread(self._cast_all, reader, split)) is not None:
-            yield frame
-        # Piece by piece: what comes now can be all rows of a file, and its reading can be cancelled too.
-        async for piece in each_in_thread(iter(await in_thread(reader.finish))):
-            frame = await in_thread(self._cast_all, reader, (piece,))
-            await told(self.read, self.bytes)
-            if frame is not None:
-                yield frame
 
     def _cast_all(self, reader: Reader, pieces: Iterable[Piece]) -> pl.DataFrame | None:
         import polars as pl
@@ -128,6 +120,17 @@ class Intake:
 
     def close(self) -> None:
         self.rejects.close()
+
+
+async def split(reader: Reader, content: AsyncGenerator[bytes]) -> AsyncGenerator[Iterable[Piece]]:
+    """What the reader makes of each block, and of the end."""
+    async with aclosing(Ahead(content)) as ahead:
+        async for block in ahead:
+            yield await in_thread(reader.feed, block)
+    # Piece by piece: what comes now can be all rows of a file, and its reading can be cancelled too.
+    async with aclosing(each_in_thread(iter(await in_thread(reader.finish)))) as rest:
+        async for piece in rest:
+            yield (piece,)
 
 
 def reader_for(dataset: Dataset, path: str, *, scratch: str | None = None) -> Reader:

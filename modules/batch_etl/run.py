@@ -17,6 +17,7 @@ from contracts.job import Job, Progress
 from contracts.ports import Db, FileInfo, Files, Log, Metrics
 from contracts.ports.database import Tx
 from modules.batch_etl import record, table
+from modules.batch_etl.ahead import Ahead
 from modules.batch_etl.intake import Intake, Told, TooManyRejected
 from modules.batch_etl.load import Target, explain
 from modules.batch_etl.measures import ROWS
@@ -119,7 +120,7 @@ class Load:
         sorter = Sorter(self.dataset.key, self.dataset.duplicates)
         counts = Counts()
         try:
-            async with aclosing(intake.frames(self.files, files, self._reading(part, saved))) as frames:
+            async with aclosing(Ahead(intake.frames(self.files, files, self._reading(part, saved)))) as frames:
                 if not while_reading:
                     await sort(frames, sorter)
                     self._told(intake.read, intake.bytes, f"loading {sorter.rows:,} rows")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from contracts.dataset import Duplicates
 from modules.batch_etl.cast import SEQ
 from modules.batch_etl.runs import Run
-from modules.batch_etl.threads import both, in_thread
+from modules.batch_etl.threads import in_thread
 
 if TYPE_CHECKING:
     import polars as pl
@@ -168,7 +168,6 @@ class Sorter:
 
 
 async def sort(frames: AsyncIterator[pl.DataFrame], into: Sorter) -> None:
-    """All that is left of the frames into the sorter, each while the next one is made."""
-    frame = await anext(frames, None)
-    while frame is not None:
-        frame, _ = await both(anext(frames, None), in_thread(into.add, frame))
+    """All that is left of the frames into the sorter."""
+    async for frame in frames:
+        await in_thread(into.add, frame)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from typing import TypeVar, TypeVarTuple, cast
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import TypeVar, TypeVarTuple
 
-S = TypeVar("S")
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
@@ -31,12 +30,3 @@ async def each_in_thread(made: Iterator[T]) -> AsyncGenerator[T]:
 
     while got := await in_thread(one):
         yield got[0]
-
-
-async def both(one: Awaitable[S], other: Awaitable[T]) -> tuple[S, T]:
-    """Both answers, once both have ended; the error of either, of `other` first."""
-    first, second = await asyncio.gather(one, other, return_exceptions=True)
-    for error in (second, first):
-        if isinstance(error, BaseException):
-            raise error
-    return cast(S, first), cast(T, second)
