@@ -55,11 +55,12 @@ class Caster:
         both = nulled.with_columns(seq.alias(SEQ), *looks)
         both = self._look_again(self._doubted(both))
         both = both.with_columns(self._checked(both))
-        where = both.get_column("#bad").arg_true()
-        result = [pl.col(f"v:{name}").alias(name) for name in self.names]
+        bad = both.get_column("#bad")
+        where = bad.arg_true()
+        good = both.select(*(pl.col(f"v:{name}").alias(name) for name in self.names), SEQ)
         if not len(where):
-            return Cast(both.select(*result, SEQ), [])
-        good = both.filter(~pl.col("#bad")).select(*result, SEQ)
+            return Cast(good, [])
+        good = good.filter(~bad)
         flags = both.select(pl.col(f"b:{name}").gather(where).alias(name) for name in self.names)
         rescued, rejected = self._judge(raw, seq, where.to_list(), flags)
         if rescued:

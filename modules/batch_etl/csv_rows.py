@@ -84,25 +84,20 @@ class CsvReader:
         return out
 
     def _work(self, *, last: bool) -> None:
-        data = b"".join(self._held)
-        self._held.clear()
-        self._held_bytes = 0
+        if not self._begun and sum(map(len, self._held)) < len(BOM) and not last:
+            return
+        chunk, tail = self._lines()
         if not self._begun:
-            if len(data) < len(BOM) and not last:
-                self._held.append(data)
-                return
-            data = data.removeprefix(BOM)
+            chunk, tail = (chunk.removeprefix(BOM), tail) if chunk else (chunk, tail.removeprefix(BOM))
             self._begun = True
         if self._giant is not None:
-            end = data.find(b"\n") + 1
+            end = chunk.find(b"\n") + 1
             if not end:
                 return
             self._give_up_giant()
-            data = data[end:]
-        if last and data and not data.endswith(b"\n"):
-            data += b"\n"
-        cut = data.rfind(b"\n") + 1
-        chunk, tail = data[:cut], data[cut:]
+            chunk = chunk[end:]
+        if last and tail:
+            chunk, tail = chunk + tail + b"\n", b""
         # What is longer than a row can be ends every row that is still open before it.
         full = len(tail) > self.dataset.max_row_bytes
         if chunk and self._header_due:
@@ -115,6 +110,20 @@ class CsvReader:
             self._giant = tail[:KEPT_BYTES]
         elif chunk or tail:
             self._held.append(chunk + tail)
+
+    def _lines(self) -> tuple[bytes, bytes]:
+        """What is held, as whole lines and what comes behind the last one's end; nothing is held any more."""
+        last = self._held.pop() if self._held else b""
+        cut = last.rfind(b"\n") + 1
+        if not cut and self._held:
+            last = b"".join((*self._held, last))
+            self._held.clear()
+            cut = last.rfind(b"\n") + 1
+        # The lines are copied once: the block that they end in is large.
+        chunk = b"".join((*self._held, memoryview(last)[:cut]))
+        self._held.clear()
+        self._held_bytes = 0
+        return chunk, last[cut:]
 
     def _give_up_giant(self) -> None:
         assert self._giant is not None

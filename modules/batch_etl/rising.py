@@ -81,6 +81,7 @@ class Rising:
         if self._highest is not None:
             keys = pl.concat([self._highest, keys])
         key = pl.col(self.key[0]) if len(self.key) == 1 else pl.struct(self.key)
-        rank = key.rank("dense").cast(pl.Int64)
-        rises = keys.select(rank > rank.cum_max().shift(1, fill_value=0)).to_series()
+        # A number is its own rank; anything else must be sorted for one.
+        rank = key if keys.width == 1 and keys.dtypes[0].is_integer() else key.rank("dense")
+        rises = keys.select((rank > rank.cum_max().shift(1)).fill_null(value=True)).to_series()
         return rises.slice(rises.len() - frame.height)
