@@ -10,13 +10,14 @@ BENCHMARKS = {
     "jobs": "no-op jobs and their latency, against procrastinate",
     "start": "from the shell prompt to the first line of a job",
     "streams": "streams on Kafka, against FastStream and aiokafka by hand",
+    "redis_streams": "small messages on Redis, against taskiq, arq, dramatiq, Celery, and XREADGROUP by hand",
     "batch_etl": "a million-row CSV into PostgreSQL, against COPY into staging and SQL, and dlt",
 }
 
 
 def main() -> int:
     """The worst exit code of the benchmarks that were run."""
-    listing = "\n".join(f"  {name:<10} {what}" for name, what in BENCHMARKS.items())
+    listing = "\n".join(f"  {name:<13} {what}" for name, what in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure what the documentation claims.\n\n{listing}",
