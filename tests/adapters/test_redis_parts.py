@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.bus.redis_stream import keys
-from adapters.bus.redis_stream.delivery import RedisDelivery
+from adapters.bus.redis_stream.delivery import delivery_of
 from adapters.bus.redis_stream.entry import envelope_of, fields_of
 from adapters.bus.redis_stream.outstanding import Outstanding
 from adapters.bus.redis_stream.publishing import Addresses
@@ -29,12 +29,12 @@ def envelope(body: bytes = b"{}", **fields: object) -> Envelope:
     return Envelope(**{"address": "orders", "body": body, **given, **fields})  # type: ignore[arg-type]
 
 
-def flat(given: Envelope) -> list[bytes]:
-    return [field if isinstance(field, bytes) else field.encode() for field in fields_of(given)]
+def flat(given: Envelope) -> tuple[bytes, ...]:
+    return tuple(field if isinstance(field, bytes) else field.encode() for field in fields_of(given))
 
 
 def read(*fields: bytes) -> Envelope:
-    return envelope_of("orders", "orders", ENTRY, list(fields))
+    return envelope_of("orders", "orders", ENTRY, fields)
 
 
 # --- names and positions ------------------------------------------------------------------------------------------
@@ -114,22 +114,28 @@ def test_the_short_way_reads_what_the_long_one_does(
 @given(
     st.just(flat(envelope(key="k")))
     | st.just(flat(envelope(headers={"a": "b"})))
-    | st.just([b"body", b"\x89BIN\r\n\x1a\n"])
-    | st.just([]),
+    | st.just(flat(envelope(not_before=datetime(2027, 1, 1, tzinfo=UTC))))
+    | st.just((b"body", b"\x89BIN\r\n\x1a\n"))
+    | st.just((b"not-before", b"2027-01-01T00:00:00Z"))
+    | st.just(()),
     st.lists(
-        st.tuples(st.sampled_from([b"body", b"key", b"data", b"h:message-id", b"ce_partitionkey", b"a"]), st.binary()),
+        st.tuples(
+            st.sampled_from([b"body", b"key", b"data", b"payload", b"h:message-id", b"ce_partitionkey", b"a"]),
+            st.binary(),
+        ),
         max_size=6,
     ),
     st.booleans(),
 )
 def test_a_delivery_says_what_its_envelope_does(
-    ours: list[bytes], others: list[tuple[bytes, bytes]], after: bool
+    ours: tuple[bytes, ...], others: list[tuple[bytes, bytes]], after: bool
 ) -> None:
-    more = [part for pair in others for part in pair]
+    more = tuple(part for pair in others for part in pair)
     fields = ours + more if after else more + ours
-    delivery = RedisDelivery(ENTRY, fields, "orders:0", HERE, 5)
-    body, key, size_bytes = delivery.body, delivery.key, delivery.size_bytes
-    assert (body, key, size_bytes) == (delivery.envelope.body, delivery.envelope.key, len(delivery.envelope.body))
+    delivery = delivery_of(ENTRY, list(fields), "orders:0", HERE, 5)
+    said = (delivery.body, delivery.key, delivery.size_bytes, delivery.not_before)
+    made = delivery.envelope
+    assert said == (made.body, made.key, len(made.body), made.not_before)
     assert delivery.envelope is delivery.envelope
     assert delivery.envelope == envelope_of("orders", "orders:0", ENTRY, fields)
 
@@ -180,12 +186,15 @@ async def test_what_faststream_publishes_is_understood() -> None:
 def out(*positions: int) -> Outstanding:
     made = Outstanding()
     for position in positions:
-        made.add(position, str(position).encode())
+        made.add([position], [str(position).encode()])
     return made
 
 
 def test_what_is_out_is_in_order_and_there_once() -> None:
-    assert list(out(5, 1, 3, 3, 1).below(9)) == [b"1", b"3", b"5"]
+    made = out(5, 1, 3, 3, 1)
+    made.add([3, 4, 5, 7], [b"3", b"4", b"5", b"7"])
+    made.add([8, 9], [b"8", b"9"])
+    assert list(made.below(9)) == [b"1", b"3", b"4", b"5", b"7", b"8"]
 
 
 def test_a_commit_finishes_what_is_below_it() -> None:

@@ -20,17 +20,21 @@ from adapters.bus.wire import (
 )
 from contracts.message import CORRELATION_ID, Envelope
 
+Fields = tuple[bytes, ...]
+"""Names and values in turn, as they lie in the stream."""
+
 BODY = b"body"
+DATA = b"data"
 KEY = b"key"
 HEADER = b"h:"
 FASTSTREAM_NAME = b"__data__"
-BODY_NAMES = (BODY, b"data", FASTSTREAM_NAME, b"payload")
+BODY_NAMES = (BODY, DATA, FASTSTREAM_NAME, b"payload")
 """Where a producer that is not ours may have put the payload; the first that is there is taken."""
 
 _FASTSTREAM = b"\x89BIN\r\n\x1a\n"  # what FastStream's own publishers begin `__data__` with
 FIRST = (ID, CORRELATION, PUBLISHED_AT)
-_OURS = [BODY, *(HEADER + name.encode() for name in FIRST)]
-_NOT_BEFORE = frozenset({NOT_BEFORE.encode(), HEADER + NOT_BEFORE.encode()})
+_OURS = (BODY, *(HEADER + name.encode() for name in FIRST))
+_HOUR = (NOT_BEFORE.encode(), HEADER + NOT_BEFORE.encode())
 _safe = CORRELATION_ID.fullmatch
 
 
@@ -45,19 +49,35 @@ def fields_of(envelope: Envelope) -> list[str | bytes]:
     return ours + others
 
 
-def body_of(flat: list[bytes]) -> bytes | None:
+def body_of(fields: Fields) -> bytes | None:
     """The payload where that can be said at a glance; the same as of `envelope_of`."""
-    if flat and (flat[0] == BODY or (len(flat) == 2 and not flat[1].startswith(_FASTSTREAM))):
-        return flat[1]
+    if not fields:
+        return None
+    if fields[0] == BODY:
+        return fields[1]
+    if len(fields) == 2:
+        return None if fields[1].startswith(_FASTSTREAM) else fields[1]
+    if fields[0] == DATA:
+        names = fields[::2]
+        return None if BODY in names or FASTSTREAM_NAME in names else fields[1]
     return None
 
 
-def says_not_before(flat: list[bytes]) -> bool:
-    """Whether it may bring an hour before which it is not to be handled; where that can't be said at a glance, yes."""
-    return flat[0] != BODY or not _NOT_BEFORE.isdisjoint(flat[::2])
+def key_of(fields: Fields) -> bytes | None:
+    """The message's own key where it can be seen at a glance; None does not say that it has none."""
+    if fields and fields[0] in (BODY, DATA):
+        names = fields[::2]
+        return fields[2 * names.index(KEY) + 1] if KEY in names else None
+    return None
 
 
-def envelope_of(address: str, stream: str, entry_id: bytes, flat: list[bytes]) -> Envelope:
+def says_not_before(fields: Fields) -> bool:
+    """Whether it may bring an hour before which it is not to be handled."""
+    names = fields[::2]
+    return _HOUR[0] in names or _HOUR[1] in names or FASTSTREAM_NAME in names
+
+
+def envelope_of(address: str, stream: str, entry_id: bytes, flat: Fields) -> Envelope:
     """Whatever lies in the stream as an envelope; never fails, since it may come from anything.
 
     The payload is the field `body`, or `data`, `__data__` or `payload`; or the only field, whatever its name; or all

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from adapters.bus.redis_stream import keys
-from adapters.bus.redis_stream.delivery import RedisDelivery
+from adapters.bus.redis_stream.delivery import delivery_of
 from adapters.bus.redis_stream.link import checked, is_gone
 from adapters.bus.redis_stream.outstanding import Outstanding
 from adapters.bus.redis_stream.ready import Ready
@@ -210,21 +211,16 @@ class Lease:
 
     def _deliveries(self, entries: Sequence[Any], counts: Sequence[int] | None) -> tuple[list[Delivery], int]:
         """Entries in order as deliveries, which are out from now on, and what they weigh."""
-        stream, partition = self.place.stream, self.partition
-        begin_at, add = self._begin_at, self._out.add
-        deliveries: list[Delivery] = []
-        size_bytes = 0
-        last_ms, base = b"", 0
-        for at, (entry_id, flat) in enumerate(entries):
-            ms, _, seq = entry_id.partition(b"-")  # as `keys.position_of`, for ids whose first half is often the same
-            if ms != last_ms:
-                last_ms, base = ms, int(ms) << keys.SEQ_BITS
-            position = base | int(seq)
-            add(position, entry_id)
-            if position >= begin_at:
-                delivery = RedisDelivery(entry_id, flat, stream, partition, position, counts[at] if counts else 1)
-                size_bytes += delivery.size_bytes
-                deliveries.append(cast("Delivery", delivery))
+        stream, partition, begin_at = self.place.stream, self.partition, self._begin_at
+        ids = [entry_id for entry_id, _ in entries]
+        positions = keys.positions_of(ids)
+        self._out.add(positions, ids)
+        deliveries: list[Delivery] = [
+            cast("Delivery", delivery_of(entry_id, flat, stream, partition, position, times))
+            for (entry_id, flat), position, times in zip(entries, positions, counts or repeat(1), strict=False)
+            if position >= begin_at
+        ]
+        size_bytes = sum([delivery.size_bytes for delivery in deliveries])
         if deliveries:
             limits = self.member.limits
             fitting = limits.max_bytes * len(deliveries) // max(size_bytes, 1)

@@ -21,15 +21,18 @@ class Outstanding:
         """Something was handed back."""
         return bool(self._back)
 
-    def add(self, position: int, entry_id: bytes) -> None:
-        """Idempotent."""
-        positions = self._positions
-        if not positions or position > positions[-1]:
-            positions.append(position)
-            self._ids.append(entry_id)
-        elif positions[at := bisect_left(positions, position)] != position:
-            positions.insert(at, position)
-            self._ids.insert(at, entry_id)
+    def add(self, positions: Sequence[int], ids: Sequence[bytes]) -> None:
+        """In order of position. Idempotent."""
+        known = self._positions
+        if not known or (positions and positions[0] > known[-1]):
+            known += positions
+            self._ids += ids
+            return
+        for position, entry_id in zip(positions, ids, strict=True):
+            at = bisect_left(known, position)
+            if at == len(known) or known[at] != position:
+                known.insert(at, position)
+                self._ids.insert(at, entry_id)
 
     def below(self, position: int) -> Sequence[bytes]:
         """The ids of what is out below `position`."""
