@@ -11,6 +11,7 @@ BENCHMARKS = {
     "start": "from the shell prompt to the first line of a job",
     "streams": "streams on Kafka, against FastStream and aiokafka by hand",
     "redis_streams": "small messages on Redis, against taskiq, arq, dramatiq, Celery, and XREADGROUP by hand",
+    "scaling": "4 worker processes against 1, on Kafka and on Redis",
     "batch_etl": "a million-row CSV into PostgreSQL, against COPY into staging and SQL, and dlt",
 }
 

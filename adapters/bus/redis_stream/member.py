@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -219,16 +220,28 @@ class Member:
                 self._begin_to_give_up(lease)
         if self.draining:
             return
-        free = [index for index in range(len(self._places)) if index not in owners or owners[index] in living]
-        held = {at: owners[index] for at, index in enumerate(free) if index in owners}
-        shared = spread(len(free), sorted(living), held)
-        targets = {free[at] for at, owner in shared.items() if owner == self.id}
+        targets = self._targets(sorted(living), owners)
         for index, lease in list(self.leases.items()):
             if index not in targets:
                 self._begin_to_give_up(lease)
         for index in targets:
             if index not in self.leases and index not in self._taking and index not in owners:
                 self._taking[index] = self._tasks.start(self._take(index), f"take partition {index}")
+
+    def _targets(self, living: Sequence[str], owners: Mapping[int, str]) -> set[int]:
+        """Which are to be ours. The bare address, on which there is seldom anything, goes to who has the fewest of the
+        others: counted as one of them it would leave somebody with one less to do."""
+        free = [index for index in range(len(self._places)) if index not in owners or owners[index] in living]
+        bare = len(self._places) - 1
+        among = [index for index in free if index != bare]
+        held = {at: owners[index] for at, index in enumerate(among) if index in owners}
+        shared = spread(len(among), living, held)
+        targets = {among[at] for at, owner in shared.items() if owner == self.id}
+        if bare in free and living:
+            load = Counter(shared.values())
+            if self.id == min(living, key=lambda member: (load[member], member != owners.get(bare))):
+                targets.add(bare)
+        return targets
 
     # --- taking
 
