@@ -34,6 +34,7 @@ def command(tool: str, **places: str) -> str:
     if shutil.which(tool) is None:
         package = {"redis-cli": "redis-tools"}.get(tool, tool)
         services.missing(tool, reason="it is not installed", remedy=f"Debian, Ubuntu: apt install {package}")
+    shown: str
     [shown] = [block for block in re.findall(r"```sh\n(.*?)```", SHOWN.read_text(), re.DOTALL) if tool in block]
     for place, instead in places.items():
         assert place in shown
