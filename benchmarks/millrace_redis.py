@@ -22,7 +22,7 @@ from benchmarks.small_message import Small
 from benchmarks.started import told
 from contracts.message import Envelope
 from contracts.module import Batch, Module
-from runtime import settings
+from runtime import process, settings
 from runtime.worker import Worker
 
 DATABASE = "BENCH_DATABASE"
@@ -82,6 +82,7 @@ async def main() -> None:
         ended = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
         await worker.start()
+        process.collect_less_often()  # as in every process of a worker
         await ended.wait()
         await worker.stop()
 
