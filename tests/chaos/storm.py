@@ -40,7 +40,7 @@ STEPS = 3
 BATCH = 200
 """Messages that are published together."""
 LOOK_EVERY_S = 0.25
-ANSWER_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 120.0
 
 
 async def alone(plan: Plan, *, log: Path | None = None) -> Summary:
@@ -88,7 +88,7 @@ class Storm:
         try:
             for _ in range(self._plan.workers):
                 await fleet.start()
-            await until(self._all_is_held, timeout_s=60, what="workers that hold every partition")
+            await until(self._all_is_held, timeout_s=120, what="workers that hold every partition")
             turns = asyncio.Semaphore(1)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._publish(turns, len(blows.kinds) + 1))
