@@ -40,6 +40,7 @@ PARTITIONS, KEYS = 8, 40
 """So many partitions, and so many keys in each."""
 LANES, TAKES_S = 8, 0.005
 AT_ONCE = 1000
+SHARED_WAIT_S = 180.0
 HELD = """
 select array_agg(held) from (
     select count(*) as held from millrace.partitions
@@ -59,7 +60,7 @@ async def main(bus: str, server: str, workers: int, count: int) -> None:
             async def shared() -> bool:
                 return bool(await connection.fetchval(HELD, address, PARTITIONS) == [share] * workers)
 
-            await until(shared, timeout_s=60.0, what=f"{workers} workers with {share} partitions each")
+            await until(shared, timeout_s=SHARED_WAIT_S, what=f"{workers} workers with {share} partitions each")
             await connection.close()
             await (_fill_kafka if bus == "kafka" else _fill_redis)(server, address, count)
             await asyncio.to_thread(started.wait, lambda: all(process.poll() is None for process in processes))

@@ -15,6 +15,7 @@ from adapters.bus.redis_stream.outstanding import Outstanding
 from adapters.bus.redis_stream.publishing import Addresses
 from adapters.bus.redis_stream.ready import Ready
 from adapters.bus.redis_stream.server import Server
+from adapters.bus.redis_stream.share import share_of
 from adapters.bus.wire import from_wire, key_text
 from contracts.errors import Faults
 from contracts.message import CORRELATION_ID, Delivery, Envelope, Partition
@@ -178,6 +179,37 @@ async def test_what_faststream_publishes_is_understood() -> None:
     found = read(b"__data__", await native(b'{"number": 1}'))
     assert (found.body, found.id, found.correlation_id) == (b'{"number": 1}', "m-1", "c-1")
     assert found.headers["tenant"] == "blue"
+
+
+# --- who owns what ------------------------------------------------------------------------------------------------
+
+
+def shares(living: list[str], owners: dict[int, str], partitions: int) -> dict[str, set[int]]:
+    return {member: share_of(member, living, owners, partitions) for member in living}
+
+
+def owned(found: dict[str, set[int]]) -> dict[int, str]:
+    return {index: member for member, share in found.items() for index in share}
+
+
+@given(st.integers(1, 12), st.lists(st.integers(1, 6), min_size=1, max_size=5))
+def test_numbered_partitions_are_shared_evenly_whoever_comes_and_goes(partitions: int, sizes: list[int]) -> None:
+    owners: dict[int, str] = {}
+    for size in sizes:
+        living = [f"m{number}" for number in range(size)]
+        owners = {index: owner for index, owner in owners.items() if owner in living}
+        found = shares(living, owners, partitions)
+        counts = sorted(len(share - {partitions}) for share in found.values())
+        assert counts[-1] - counts[0] <= 1
+        owners = owned(found)
+        assert sorted(owners) == list(range(partitions + 1)), "each is somebody's"
+        assert sum(map(len, found.values())) == partitions + 1, "and nobody else's"
+        assert len(found[owners[partitions]]) == counts[0] + 1, "the bare address is with who has the fewest"
+        assert shares(living, owners, partitions) == found, "and then nothing moves"
+
+
+def test_what_somebody_who_drains_owns_is_left_to_it() -> None:
+    assert share_of("b", ["b"], {0: "a", 2: "a"}, 2) == {1}
 
 
 # --- what is out --------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@
     keys        names of keys, ids as positions   script      what must happen as one in Redis (`scripts/*.lua`)
     entry       entries and envelopes             publishing  how many partitions an address has; XADD
     outstanding, ready, lease                     one partition, from `assigned` to `revoked`
-    member      who lives, and who is to own what reader      reading what is new, fenced
-    mounted     native FastStream subscribers     bus         the `Bus` port
+    member      who lives                         share       who is to own what
+    reader      reading what is new, fenced       mounted     native FastStream subscribers
+    bus         the `Bus` port
 
 **Streams.** An address `orders` with 8 partitions is the streams `orders:0` to `orders:7`, and the bare `orders`, which
 is one partition more for whoever just writes `XADD orders * data '{"number": 1}'` (`entry.envelope_of` says which forms

@@ -34,6 +34,7 @@ BODY_NAMES = (BODY, DATA, FASTSTREAM_NAME, b"payload")
 _FASTSTREAM = b"\x89BIN\r\n\x1a\n"  # what FastStream's own publishers begin `__data__` with
 FIRST = (ID, CORRELATION, PUBLISHED_AT)
 _OURS = (BODY, *(HEADER + name.encode() for name in FIRST))
+_KEYED = (*_OURS, KEY)
 _HOUR = (NOT_BEFORE.encode(), HEADER + NOT_BEFORE.encode())
 _safe = CORRELATION_ID.fullmatch
 
@@ -74,6 +75,8 @@ def key_of(fields: Fields) -> bytes | None:
 def says_not_before(fields: Fields) -> bool:
     """Whether it may bring an hour before which it is not to be handled."""
     names = fields[::2]
+    if names == _KEYED:
+        return False
     return _HOUR[0] in names or _HOUR[1] in names or FASTSTREAM_NAME in names
 
 

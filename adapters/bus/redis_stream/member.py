@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -15,7 +14,7 @@ from adapters.bus.owned import OwnedTasks
 from adapters.bus.redis_stream import keys
 from adapters.bus.redis_stream.lease import Lease, Place, place_of
 from adapters.bus.redis_stream.link import Link, checked
-from adapters.bus.spread import spread
+from adapters.bus.redis_stream.share import share_of
 from contracts.errors import MillraceError
 from contracts.ports.bus import Consumer
 from contracts.ports.clock import Clock
@@ -220,28 +219,13 @@ class Member:
                 self._begin_to_give_up(lease)
         if self.draining:
             return
-        targets = self._targets(sorted(living), owners)
+        targets = share_of(self.id, sorted(living), owners, len(self._places) - 1)
         for index, lease in list(self.leases.items()):
             if index not in targets:
                 self._begin_to_give_up(lease)
         for index in targets:
             if index not in self.leases and index not in self._taking and index not in owners:
                 self._taking[index] = self._tasks.start(self._take(index), f"take partition {index}")
-
-    def _targets(self, living: Sequence[str], owners: Mapping[int, str]) -> set[int]:
-        """Which are to be ours. The bare address, on which there is seldom anything, goes to who has the fewest of the
-        others: counted as one of them it would leave somebody with one less to do."""
-        free = [index for index in range(len(self._places)) if index not in owners or owners[index] in living]
-        bare = len(self._places) - 1
-        among = [index for index in free if index != bare]
-        held = {at: owners[index] for at, index in enumerate(among) if index in owners}
-        shared = spread(len(among), living, held)
-        targets = {among[at] for at, owner in shared.items() if owner == self.id}
-        if bare in free and living:
-            load = Counter(shared.values())
-            if self.id == min(living, key=lambda member: (load[member], member != owners.get(bare))):
-                targets.add(bare)
-        return targets
 
     # --- taking
 
