@@ -14,9 +14,8 @@ OURS, SQL = "millrace batch_etl", "SQL: COPY, CREATE TABLE AS"
 RIVALS = {
     SQL: ["benchmarks.baselines.copy_sql"],
     "SQL: COPY, INSERT … ON CONFLICT": ["benchmarks.baselines.copy_sql", "--insert"],
-    "dlt Arrow: as documented": ["benchmarks.baselines.dlt_arrow", "--default"],
-    "dlt Arrow: csv loader files": ["benchmarks.baselines.dlt_arrow"],
-    "dlt Arrow: typed, unique key": ["benchmarks.baselines.dlt_arrow", "--typed"],
+    "dlt Arrow: typed, unique key": ["benchmarks.baselines.dlt_arrow"],
+    "dlt Arrow: text, no unique key": ["benchmarks.baselines.dlt_arrow", "--text"],
 }
 
 
