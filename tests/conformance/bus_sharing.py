@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from contracts.errors import LeaseLost
+from contracts.errors import LeaseLost, Unavailable
 from contracts.message import Partition
 from contracts.ports.bus import Assignment
 from tests.conformance.bus_promise import promise
@@ -163,6 +163,33 @@ async def closing_gives_everything_to_others_at_once(backing: Backing) -> None:
         assert everything <= set(first.revocations)
         await scene.start(second)
         await scene.all_held(second, within_s=backing.session_s)
+
+
+@promise
+async def what_one_failed_to_take_and_another_has_is_no_fault(backing: Backing) -> None:
+    async with Scene(backing) as scene:
+        failing, heir = scene.recorder(), scene.recorder()
+        broken, failed = True, set[Partition]()
+        every_one_failed = asyncio.Event()
+
+        async def fail(assignment: Assignment) -> None:
+            if broken:
+                failed.add(assignment.partition)
+                if len(failed) == scene.all_partitions:
+                    every_one_failed.set()
+                raise Unavailable("the ledger", "no route to host")
+
+        failing.on_assigned = fail
+        bus = await scene.start(failing)
+        await every_one_failed.wait()
+        with pytest.raises(Unavailable, match="no route to host"):
+            await bus.check()
+        await scene.start(heir)
+        await scene.until(lambda: len(heir.held) >= scene.all_partitions // 2)
+        broken = False
+        await backing.let_pass(5)
+        await scene.all_held(failing, heir)
+        await bus.check()
 
 
 @promise

@@ -255,6 +255,7 @@ class Member:
                 await self._topic.log.clock.sleep(retry_s)
                 retry_s = min(retry_s * 2, LAST_RETRY_S)
         finally:
+            self.faults.pop(index, None)  # it is ours without a fault, or another's
             if self._opening.get(index) is asyncio.current_task():
                 del self._opening[index]
             self.reconcile()
@@ -270,7 +271,6 @@ class Member:
             if position is not None:
                 lease.seek(position)
             ours = True
-            self.faults.pop(index, None)
         except Exception as error:
             self.faults[index] = f"{type(error).__name__}: {error}"
             _logger.exception("%r was not taken: its consumer failed; it is tried again", lease)

@@ -220,6 +220,7 @@ class Member:
         if self.draining:
             return
         targets = share_of(self.id, sorted(living), owners, len(self._places) - 1)
+        self.faults = {index: why for index, why in self.faults.items() if index in targets}  # the rest is others'
         for index, lease in list(self.leases.items()):
             if index not in targets:
                 self._begin_to_give_up(lease)
