@@ -109,6 +109,7 @@ class SimOutbox(Remote):
             world.relaying.setdefault(process.name, set()).update(mine)
             try:
                 await send(envelopes)
+                await world.sent_by(process)
             finally:
                 world.relaying[process.name] -= mine
 

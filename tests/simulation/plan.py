@@ -82,6 +82,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Of calls to the ledger and the bus."""
     crashes: int
     """So many of those faults may be a crash."""
+    dies_sending: bool
+    """Whether one process dies when the bus has what it sent from the outbox, and the outbox does not know it yet."""
     repeat_rate: float
     """Of fetches of which a part comes twice."""
     delays: bool
@@ -118,6 +120,7 @@ def draw(seed: int) -> Plan:
         incidents=(*_incidents(of), *_zombies(of, often=bool(jobs))),
         fault_rate=of.choice([0.0, 0.02, 0.05, 0.15]),
         crashes=of.choice([0, 1, 2]),
+        dies_sending=variant.emits and more.random() < 0.5,
         repeat_rate=of.choice([0.0, 0.2]),
         delays=delays,
         session_s=of.uniform(0.5, 2.0),

@@ -45,6 +45,7 @@ def test_schedules_that_nobody_has_seen_end_well() -> None:
 def test_schedules_are_rich_in_faults() -> None:
     happened = sum((run(seed).happened for seed in range(200, 200 + 2 * CHUNK)), Counter[str]())
     missed = {"crashes", "stalls", "put out", "lost", "refused", "late", "leave", "join", "outage"} - happened.keys()
+    missed |= {"cancel", "deaths of senders"} - happened.keys()
     assert not missed
 
 

@@ -66,6 +66,7 @@ class World:
         self.error: BaseException | None = None
         self._crashes_left = plan.crashes
         self._stalls_left = MOST_STALLS
+        self._dies_sending = plan.dies_sending
         for address, partitions in ((ORDERS, 2), (ROWS, 2), (PINGS, 2), (TAKEN, 2)):
             self.log.declare(address, partitions, delays=plan.delays)
 
@@ -125,6 +126,13 @@ class World:
             self._stalls_left -= 1
         self.happened[fate] += 1
         return fate
+
+    async def sent_by(self, process: Process) -> None:
+        """The bus has confirmed what this process sent from the outbox."""
+        if self._dies_sending and not self.calm and self.chance.random() < 0.3:
+            self._dies_sending = False
+            self.happened["deaths of senders"] += 1
+            await process.crash("between the bus and the outbox")
 
     def crash(self, process: Process, where: str) -> None:
         if process.dead:
