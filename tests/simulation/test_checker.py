@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from adapters.ledger.memory.books import Books, Job, Row
+from adapters.ledger.memory.outbox import MemoryOutbox
 from adapters.ledger.memory.partitions import MemoryPartitions
 from adapters.ledger.spans import merged
-from contracts.job import Claim
+from contracts.job import Claim, JobState
 from contracts.message import Delivery
+from contracts.ports.outbox import Send
 from contracts.ports.partitions import Hold, Span
+from runtime.jobs.strays import Strays
 from runtime.policy.lanes import Lanes
 from runtime.policy.watermark import Watermark
 from runtime.streams.partition import OwnedPartition
@@ -22,9 +26,9 @@ from tests.simulation.schedule import run
 MOST_SEEDS = 150
 
 
-def found() -> str:
+def found(*, first: int = 0) -> str:
     """What the first schedule says that fails."""
-    return next((ended.violation for seed in range(MOST_SEEDS) if (ended := run(seed)).violation), "")
+    return next((ended.violation for seed in range(first, first + MOST_SEEDS) if (ended := run(seed)).violation), "")
 
 
 def test_a_watermark_that_is_one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +89,37 @@ def test_a_drain_without_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Supervisor, "_finish", unhurried)
     assert "to drain" in found()
+
+
+def test_claims_that_nobody_has_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_strays: Strays, _worker_id: str) -> None: ...
+
+    monkeypatch.setattr(Strays, "_look", never)
+    assert "is running" in found(first=25)
+
+
+def test_jobs_that_forget_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Books, "free_of_rivals", lambda _books, _job: True)
+    assert "another one ran" in found()
+
+
+def test_a_cancellation_that_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = Job.end
+
+    def careless(job: Job, state: JobState, now: datetime) -> None:
+        asked, job.cancel_requested_at = job.cancel_requested_at, None
+        end(job, state, now)
+        job.cancel_requested_at = asked
+
+    monkeypatch.setattr(Job, "end", careless)
+    assert "claimed again after its cancellation" in found()
+
+
+def test_an_outbox_that_sends_the_last_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = MemoryOutbox.relay
+
+    async def backwards(outbox: MemoryOutbox, send: Send, *, limit: int) -> int:
+        return await relay(outbox, lambda envelopes: send(envelopes[::-1]), limit=limit)
+
+    monkeypatch.setattr(MemoryOutbox, "relay", backwards)
+    assert "sent out of order" in found()
