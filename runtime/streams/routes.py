@@ -40,11 +40,17 @@ class Streams:
         """Messages wait until the ledger knows that they may be started."""
         self._hurried.set()
 
-    async def run(self) -> None:
-        """The loop that tells the ledger and the bus what is finished."""
+    async def report(self) -> None:
+        """The loop that tells the ledger how far we are, so that what waits for that can start."""
         while True:
             await self._wait()
-            await self.commit()
+            await self._report()
+
+    async def commit_regularly(self) -> None:
+        """The loop that commits: not often, and nothing that could start waits for it, since a bus takes its time."""
+        while True:
+            await self._clock.sleep(COMMIT_EVERY_S)
+            await self._commit()
 
     async def look(self) -> None:
         """The loop that carries what waits in the ledger."""
@@ -54,21 +60,29 @@ class Streams:
             await self._clock.sleep(COMMIT_EVERY_S)
 
     async def commit(self) -> None:
-        """The ledger first: where effects stand there, the bus only follows."""
-        owned = [one for consumer in self.consumers for one in consumer.owned.values()]
-        await self._report(owned)
-        for consumer in self.consumers:
-            consumer.reported()
-        for fault in await asyncio.gather(*(one.commit() for one in owned), return_exceptions=True):
+        """For a drain, at once. The ledger first: where effects stand there, the bus only follows."""
+        await self._report()
+        await self._commit()
+
+    async def _commit(self) -> None:
+        for fault in await asyncio.gather(*(one.commit() for one in self._owned()), return_exceptions=True):
             if isinstance(fault, Unavailable):
                 self._log.warn("not committed yet", error=str(fault))
             elif isinstance(fault, BaseException):
                 raise fault
 
-    async def _report(self, owned: list[OwnedPartition]) -> None:
+    def _owned(self) -> list[OwnedPartition]:
+        return [one for consumer in self.consumers for one in consumer.owned.values()]
+
+    async def _report(self) -> None:
+        await self._tell()
+        for consumer in self.consumers:
+            consumer.reported()
+
+    async def _tell(self) -> None:
         anyway = self._clock.monotonic() - self._told_at >= TELL_EVERY_S
         reports: list[tuple[OwnedPartition, Reported]] = [
-            (one, report) for one in owned if (report := one.report(anyway=anyway)) is not None
+            (one, report) for one in self._owned() if (report := one.report(anyway=anyway)) is not None
         ]
         if not reports:
             return
