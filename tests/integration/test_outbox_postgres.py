@@ -150,11 +150,7 @@ async def _is_empty(ledger: PostgresLedger) -> bool:
     return await ledger.outbox.backlog() == 0
 
 
-async def test_who_commits_late_is_found_though_the_beginning_is_remembered(
-    ledgers: list[PostgresLedger], db: PostgresDb, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As when a look at the whole table has become dear: what was sent can't be cleared away while this stays open."""
-    monkeypatch.setattr(outbox, "CHEAP_S", -1.0)
+async def test_who_commits_late_is_sent_before_what_follows_it(ledgers: list[PostgresLedger], db: PostgresDb) -> None:
     sent = Sent()
     sent.go_on.set()
     async with db.transaction() as tx:
@@ -162,8 +158,47 @@ async def test_who_commits_late_is_found_though_the_beginning_is_remembered(
         for n in range(20):
             await ledgers[1].outbox.add(messages(f"{n}"), tx=None)
             assert await ledgers[1].outbox.relay(sent) == 1
-    await until(lambda: _sends(ledgers[1], sent), what="the one that was added first")
-    assert sent.ids == [*(f"{n}" for n in range(20)), "early"]
+    await ledgers[0].outbox.add(messages("and what follows it"), tx=None)
+    assert await ledgers[1].outbox.relay(sent) == 2
+    assert sent.ids == [*(f"{n}" for n in range(20)), "early", "and what follows it"]
+
+
+async def test_what_follows_who_commits_while_one_looks_waits_for_the_next_look(
+    ledgers: list[PostgresLedger], db: PostgresDb
+) -> None:
+    sent = Sent()
+    sent.go_on.set()
+
+    class Slow(outbox.PostgresOutbox):
+        """Between its look and its reading one commits that was numbered below, and what follows that comes."""
+
+        async def _waiting(self) -> list[outbox.Stretch]:
+            waiting = await super()._waiting()
+            if not commit.is_set():
+                commit.set()
+                await committed.wait()
+                await ledgers[0].outbox.add(messages("and what follows it"), tx=None)
+            return waiting
+
+    commit, committed = asyncio.Event(), asyncio.Event()
+    slow = Slow(ledgers[1].outbox._session)
+
+    async def early() -> None:
+        async with db.transaction() as tx:
+            await ledgers[0].outbox.add(messages("early"), tx=tx)
+            await ledgers[0].outbox.add(messages("another's"), tx=None)
+            numbered.set()
+            await commit.wait()
+        committed.set()
+
+    numbered = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(early())
+        await numbered.wait()
+        assert await slow.relay(sent) == 1
+    assert await slow.relay(sent) == 2
+    await slow.close()
+    assert sent.ids == ["another's", "early", "and what follows it"]
 
 
 @pytest.mark.parametrize("name", ["add", "waiting", "read", "forget"])

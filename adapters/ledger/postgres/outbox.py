@@ -32,19 +32,21 @@ SEND_TIMEOUT_S = 30.0
 STALL_TIMEOUT_S = 60.0
 """A sender that is heard of no more (it was stopped, its network is cut) loses its shard after this long: the server
 ends its session, and another takes over. Longer than `SEND_TIMEOUT_S`, so a sender that lives gives up before."""
-CHEAP_S = 0.005
-DEAR_SHARE = 0.1
-"""A look at the whole table that takes longer than `CHEAP_S` is taken for at most this share of the time."""
 
 _envelope = msgspec.msgpack.Decoder(Envelope)
+
+Stretch = tuple[int, int, int]
+"""A shard, and the first and the last number that wait in it."""
 
 
 class PostgresOutbox:
     """Implements `Outbox`. A shard belongs to whoever gets its advisory lock, for one transaction: read, send, delete.
 
-    Where a shard's rows begin is remembered, since an old transaction somewhere can keep vacuum from the sent ones, and
-    stepping over a million of them takes a third of a second. That is a hint only: a row that was numbered early and
-    committed late is found by the next look at the whole.
+    Numbers are given before commits, so a row can appear below others that were seen, or sent, before it. What follows
+    it in its lane was numbered after its commit. So a look has the first and the last number of one moment, and nothing
+    outside of them is read for it: what appeared below comes in the next look, and what follows that not before. Where
+    a shard begins can't be remembered from look to look for the same reason, though an old transaction somewhere can
+    keep vacuum from the rows that were sent, and stepping over a million of them takes a third of a second.
     """
 
     def __init__(self, session: Session) -> None:
@@ -52,8 +54,6 @@ class PostgresOutbox:
         self._wakes = Wakes(session.db, channel=CHANNEL)
         self._lines = [Line(session.db, name="millrace outbox") for _ in range(SIDE_BY_SIDE)]
         self._relaying = asyncio.Lock()
-        self._floors = [0] * SHARDS
-        self._whole_due_at = 0.0
         self._turn = 0
 
     def open(self) -> None:
@@ -86,7 +86,7 @@ class PostgresOutbox:
     async def relay(self, send: Send, *, limit: int = 500) -> int:
         async with self._relaying:
             waiting = await self._waiting()
-            return await Pass(self._lines, self._floors, send, limit).run(waiting) if waiting else 0
+            return await Pass(self._lines, send, limit).run(waiting) if waiting else 0
 
     async def backlog(self) -> int:
         [row] = await self._session.ask(SQL["backlog"])  # from end to end, which the plans of the others avoid
@@ -95,33 +95,27 @@ class PostgresOutbox:
     def wakeups(self) -> AsyncIterator[None]:
         return self._wakes.listen()
 
-    async def _waiting(self) -> list[tuple[int, int]]:
-        """The shards in which something waits, each with its first number; a different one comes first each time."""
-        loop = asyncio.get_running_loop()
-        whole = loop.time() >= self._whole_due_at
-        floors = [0] * SHARDS if whole else self._floors
-        row = await self._session.row(SQL["waiting"], numbers(range(SHARDS)), numbers(floors))
-        if whole and row["took_s"] > CHEAP_S:
-            self._whole_due_at = loop.time() + row["took_s"] / DEAR_SHARE
+    async def _waiting(self) -> list[Stretch]:
+        """Of the shards in which something waits; a different one comes first each time."""
+        row = await self._session.row(SQL["waiting"], numbers(range(SHARDS)))
         self._turn = (self._turn + 1) % SHARDS
-        found = zip(row["shards"] or (), row["numbers"] or (), strict=True)
-        return sorted(found, key=lambda first: (first[0] - self._turn) % SHARDS)
+        found = zip(row["shards"] or (), row["firsts"] or (), row["lasts"] or (), strict=True)
+        return sorted(found, key=lambda stretch: (stretch[0] - self._turn) % SHARDS)
 
 
 class Pass:
     """One pass over the shards, a few side by side. Where one can't be sent the others are ended, not cut: what the bus
     is about to confirm need not be repeated."""
 
-    def __init__(self, lines: Sequence[Line], floors: list[int], send: Send, limit: int) -> None:
+    def __init__(self, lines: Sequence[Line], send: Send, limit: int) -> None:
         self._lines = lines
-        self._floors = floors
         self._send = send
         self._limit = limit
-        self._waiting: deque[tuple[int, int]] = deque()
+        self._waiting: deque[Stretch] = deque()
         self._failed: Exception | None = None
         self._sent = 0
 
-    async def run(self, waiting: Sequence[tuple[int, int]]) -> int:
+    async def run(self, waiting: Sequence[Stretch]) -> int:
         """How many were sent."""
         self._waiting.extend(waiting)
         async with asyncio.TaskGroup() as group:
@@ -133,25 +127,23 @@ class Pass:
 
     async def _on(self, line: Line) -> None:
         while self._waiting and self._failed is None:
-            shard, first = self._waiting.popleft()
             try:
-                sent = await self._relay(line, shard, first)
+                sent = await self._relay(line, *self._waiting.popleft())
                 self._sent += sent  # the other line adds to it meanwhile
             except Exception as error:  # noqa: BLE001 - it is raised when the other lines have ended
                 self._failed = error
 
-    async def _relay(self, line: Line, shard: int, first: int) -> int:
+    async def _relay(self, line: Line, shard: int, first: int, last: int) -> int:
         async with line.transaction() as tx:
             row = await tx.fetch_one(SQL["lock"], LOCK_CLASS, shard, f"{STALL_TIMEOUT_S * 1000:.0f}")
             if row is None or not row["locked"]:
                 return 0  # whoever sends from it hears of the same wakes
-            rows = await tx.fetch(SQL["read"], shard, first, self._limit, READ_BYTES)
+            rows = await tx.fetch(SQL["read"], shard, first, last, self._limit, READ_BYTES)
             if not rows:
                 return 0
             await self._confirmed(line, [_envelope.decode(row["envelope"]) for row in rows])
             await tx.execute(SQL["forget"], shard, numbers(row["number"] for row in rows))
-        self._floors[shard] = rows[-1]["number"] + 1
-        return len(rows)
+            return len(rows)
 
     async def _confirmed(self, line: Line, envelopes: Sequence[Envelope]) -> None:
         deadline: asyncio.Timeout | None = None

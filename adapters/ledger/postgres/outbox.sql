@@ -21,19 +21,15 @@ select
     (select pg_notify($8, '') from added limit 1) as woken
 
 -- name: waiting
--- The first number that waits in each shard ($1), looked for from the floors ($2) on, and how long that took here.
-with first as materialized (
-    select s.shard, o.number
-    from unnest($1::text::int[], $2::text::bigint[]) as s(shard, floor)
-    cross join lateral (
-        select o.number from millrace.outbox o where o.shard = s.shard and o.number >= s.floor order by o.number limit 1
-    ) o
-)
-select
-    array_agg(shard) as shards,
-    array_agg(number) as numbers,
-    extract(epoch from clock_timestamp() - statement_timestamp())::float8 as took_s
-from first
+-- The first and the last number that wait in each shard ($1), as of one moment.
+select array_agg(s.shard) as shards, array_agg(f.number) as firsts, array_agg(l.number) as lasts
+from unnest($1::text::int[]) as s(shard)
+cross join lateral (
+    select o.number from millrace.outbox o where o.shard = s.shard order by o.number limit 1
+) f
+cross join lateral (
+    select o.number from millrace.outbox o where o.shard = s.shard order by o.number desc limit 1
+) l
 
 -- name: lock
 -- A statement of its own: what is read under the lock must be read after it was got.
@@ -42,15 +38,18 @@ select
     set_config('idle_in_transaction_session_timeout', $3, true) as bounded
 
 -- name: read
--- In order, until $3 messages or $4 bytes of them; one at least.
+-- From number $2 to $3, in order, until $4 messages or $5 bytes of them; one at least.
 select number, envelope
 from (
     select number, envelope, sum(octet_length(envelope)) over (order by number) - octet_length(envelope) as bytes_before
     from (
-        select number, envelope from millrace.outbox where shard = $1 and number >= $2 order by number limit $3
+        select number, envelope
+        from millrace.outbox
+        where shard = $1 and number between $2 and $3
+        order by number limit $4
     ) o
 ) o
-where bytes_before < $4
+where bytes_before < $5
 order by number
 
 -- name: forget
