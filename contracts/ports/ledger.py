@@ -169,6 +169,11 @@ class Queue(Protocol):
         fence, so that it harms nothing if that comes late."""
         ...
 
+    async def acquit(self, claims: Sequence[Claim]) -> None:
+        """The jobs of these claims were taken away as those of a dead worker, who lives: they killed nobody, so each is
+        charged with one death less. A job that has ended, failed for that included, stays as it is."""
+        ...
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End runs, each by itself; False where the claim's fence is not the job's any more (nothing was changed
         there). Telling the same final end again is True and no change: the first answer may have been lost.

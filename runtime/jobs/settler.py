@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from contracts.errors import Unavailable
+from contracts.job import Claim
 from contracts.ports import Clock, Log
 from contracts.ports.ledger import Queue, Settlement
 
@@ -46,9 +48,23 @@ class Settler:
                 await self._clock.sleep(min(RETRY_MAX_S, 0.1 * 2.0**failures))
                 continue
             failures = 0
+            await self._acquit(
+                [settlement.claim for (settlement, _), ok in zip(batch, accepted, strict=True) if not ok]
+            )
             for (_, written), ok in zip(batch, accepted, strict=True):
                 self._waiting.popleft()
                 if not written.done():
                     written.set_result(ok)
             if not self._waiting:
                 self._arrived.clear()
+
+    async def _acquit(self, refused: Sequence[Claim]) -> None:
+        """This worker was taken for dead: it stood still, or was out of reach. Its jobs are not to blame for that."""
+        if not refused:
+            return
+        try:
+            await self._queue.acquit(refused)
+        except Unavailable as error:
+            self._log.warn(
+                "jobs stay charged with a death that was none", jobs=[claim.id for claim in refused], error=str(error)
+            )

@@ -151,12 +151,33 @@ async def no_job_is_lost_between_claimers_and_reapers(world: World) -> None:
     assert set(rows) <= {(ADDRESS, JobState.DONE), (ADDRESS, JobState.FAILED)}
 
 
+async def who_lives_takes_its_charges_back(world: World) -> None:
+    """A worker that only stood still for a while, as often as it likes."""
+    claim = await world.started("a")
+    for _ in range(CRASH_CAP + 2):
+        assert await world.reaped() == ["a"]
+        [following] = await world.claim(only=["a"])
+        assert not await world.settle(claim, Done())
+        await world.ledger.queue.acquit([claim])
+        claim = following
+    await world.ledger.queue.acquit([claim])
+    for crash in range(CRASH_CAP):
+        assert (await world.row("a")).state is JobState.RUNNING, f"after {crash} deaths"
+        assert await world.reaped() == ["a"]
+        await world.claim(only=["a"])
+    row = await world.row("a")
+    assert row.state is JobState.FAILED, "real deaths are counted as ever"
+    await world.ledger.queue.acquit([claim])
+    assert await world.row("a") == row, "what has ended stays as it is"
+
+
 PROMISES = [
     the_living_are_listed,
     a_lease_is_kept_by_renewing,
     a_late_renewal_holds_while_nobody_took_the_lease,
     the_jobs_of_the_dead_are_put_back,
     a_job_that_kills_its_workers_is_poison,
+    who_lives_takes_its_charges_back,
     a_cancelled_job_of_the_dead_is_cancelled,
     leaving_puts_back_without_a_charge,
     many_reapers_charge_once,

@@ -80,6 +80,12 @@ class MemoryQueue:
         running = sorted(self._books.running(worker_id), key=Job.line)
         return [job.claim() for job in running if fences.get(job.new.id) != job.fence]
 
+    async def acquit(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            job = self._books.jobs.get(claim.id)
+            if job is not None and job.fence >= claim.fence and job.crashes and not job.state.final:
+                job.crashes -= 1
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         settled = [self._settle(settlement) for settlement in settlements]
         if any(settled):

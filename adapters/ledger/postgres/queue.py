@@ -66,6 +66,10 @@ class PostgresQueue:
         ids, fences = texts([claim.id for claim in known]), numbers([claim.fence for claim in known])
         return list(map(_claim, await self._session.rows(SQL["strays"], worker_id, ids, fences)))
 
+    async def acquit(self, claims: Sequence[Claim]) -> None:
+        ids, fences = texts([claim.id for claim in claims]), numbers([claim.fence for claim in claims])
+        await self._session.rows(SQL["acquit"], ids, fences)
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         return await self._settling.settle(settlements)
 

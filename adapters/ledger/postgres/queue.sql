@@ -296,6 +296,12 @@ where j.worker_id = $1 and j.finished_at is null
     )
 order by j.rank, j.id
 
+-- name: acquit
+update millrace.jobs j
+set crashes = j.crashes - 1
+from unnest($1::text::text[], $2::text::bigint[]) as a(id, fence)
+where j.id = a.id and j.fence >= a.fence and j.crashes > 0 and j.finished_at is null
+
 -- name: next_due
 -- A job that waits for its key is not due. Those that were never delayed are due now; the others have an index.
 select least(
