@@ -23,7 +23,8 @@ class Lanes(Generic[Source, Item]):
         self._ready: dict[Source, deque[tuple[str | None, Item]]] = {}
         self._turns: deque[Source] = deque()
         """Sources that have something ready, in the order in which they are next; those that are held are not."""
-        self._held: set[Source] = set()
+        self._held: list[Source] = []
+        """In order, so that a schedule repeats itself."""
         self._behind: dict[str, deque[tuple[Source, Item]] | None] = {}
         """Keys that have an item ready or running, with those that wait behind it; None: none ever did."""
         self.running = 0
@@ -63,7 +64,7 @@ class Lanes(Generic[Source, Item]):
         if source in self._ready:
             self._turns.remove(source)
         self._ready.setdefault(source, deque()).appendleft((key, item))
-        self._held.add(source)
+        self._held.append(source)
 
     def go_on(self) -> None:
         """Whatever was held may be tried again."""
