@@ -14,6 +14,7 @@ from tests.chaos.network import cut, stall
 from tests.chaos.plan import Plan
 from tests.kit import services
 from tests.kit.proxy import Proxy, Way
+from tests.kit.services.native import DidNotStart
 
 ON_WORKERS = ("kill",) * 4 + ("stop",) * 3 + ("drain",) * 2 + ("one more or fewer",) * 2
 ON_BROKER = ("restart the broker", "crash the broker")
@@ -24,6 +25,7 @@ PAUSE_S = (0.2, 1.5)
 DARK_S = (0.5, 5.0)
 """Longer than a session and a lease, now and then."""
 DOWN_S = (0.0, 3.0)
+BROKER_STARTS = 3
 
 
 def drawn(plan: Plan, draw: random.Random) -> list[str]:
@@ -101,6 +103,11 @@ class Blows:
     async def _restart_broker(self, *, crashes: bool) -> None:
         server = self._bus.server
         await asyncio.to_thread(server.kill if crashes else server.stop)
+        for _ in range(BROKER_STARTS - 1):
+            try:
+                return await asyncio.to_thread(server.start)
+            except DidNotStart:  # a Kafka that hangs while it starts is killed and started again, as by who runs one
+                self.counts["the broker did not start"] += 1
         await asyncio.to_thread(server.start)
 
     async def _restart_database(self, *, crashes: bool) -> None:
