@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """asyncio with its debug checks: a coroutine that was never awaited or a callback that blocks is told."""
     return "asyncio", {"debug": True}
+
+
+@pytest.fixture
+async def unwatched() -> AsyncIterator[None]:
+    """Without asyncio's debug checks, which make ten seconds of one: for what is tried in other processes."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(False)
+    yield
+    loop.set_debug(True)
 
 
 @pytest.fixture

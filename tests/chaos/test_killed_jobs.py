@@ -15,7 +15,7 @@ from adapters.database.postgres import PostgresDb
 from runtime import exits
 from tests.kit.doomed_worker import POINTS
 
-pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(60), pytest.mark.usefixtures("unwatched")]
 
 JOBS, STEPS = 4, 4
 

@@ -18,7 +18,7 @@ from runtime.wiring import Adapters
 from tests.kit import services
 from tests.kit.stream_worker import TABLES, TOPIC, Order, chosen
 
-pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(180), pytest.mark.usefixtures("unwatched")]
 
 CUSTOMERS, EACH = 6, 8
 

@@ -23,7 +23,7 @@ from tests.kit import services
 from tests.kit.stream_worker import PLAIN, TABLES, TOPIC, Order, chosen
 from tests.kit.waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.usefixtures("unwatched")]
 
 WORKERS, CUSTOMERS = 4, 24
 TAKES_S = 0.05

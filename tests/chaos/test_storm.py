@@ -13,7 +13,7 @@ from tests.chaos.storm import STEPS, alone
 SEED = 11
 """The same blows each time, so that the gate is no lottery; other seeds are for the long form."""
 
-pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.usefixtures("unwatched")]
 
 
 @pytest.mark.parametrize("mq", ["kafka", "redis-stream"])

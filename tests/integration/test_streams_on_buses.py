@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from tests.kit import services
 from tests.kit.harness import Running, harness
 from tests.kit.waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.usefixtures("unwatched")]
 
 MakeBus = Callable[[], Bus]
 
@@ -37,15 +37,6 @@ class Taken(Contract, frozen=True):
 
 class RunCount(Contract, frozen=True):
     upto: int = 3
-
-
-@pytest.fixture(autouse=True)
-async def unwatched() -> AsyncIterator[None]:
-    """Without asyncio's debug checks, which make ten seconds of one."""
-    loop = asyncio.get_running_loop()
-    loop.set_debug(False)
-    yield
-    loop.set_debug(True)
 
 
 @pytest.fixture(params=["kafka", "redis-stream"])
