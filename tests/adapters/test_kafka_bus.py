@@ -298,6 +298,18 @@ async def test_what_is_too_large_is_refused_alone(world: World) -> None:
     assert {10, 20, 30, 1, 2, 3} <= {len(delivery.envelope.body) for delivery in recorder.deliveries}
 
 
+async def test_what_is_refused_together_is_sent_again_before_what_comes_behind_it(world: World) -> None:
+    """Each fits, the first eight together do not; of a producer that it does not know a topic takes any sequence."""
+    await world.make_topic(max_message_bytes="20000")
+    recorder = world.scene.recorder()
+    bus = await world.started(recorder)
+    bodies = [b"%03d" % number + bytes(15_000) for number in range(9)]
+    await bus.publish(*(world.scene.envelope(body, key="one") for body in bodies))
+    await world.scene.until(lambda: {one.body for one in recorder.deliveries} == set(bodies))
+    first_seen = list(dict.fromkeys(one.body[:3] for one in recorder.deliveries))
+    assert first_seen == [body[:3] for body in bodies]
+
+
 async def test_a_topic_that_nobody_declared_is_made_by_who_publishes_first(world: World) -> None:
     bus = await world.started()
     await bus.publish(world.scene.envelope(b"{}"))

@@ -6,6 +6,7 @@ When aiokafka is raised and something here fails, the name of the test says whic
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from aiokafka.consumer.group_coordinator import (  # type: ignore[import-untyped
     CoordinatorGroupRebalance,
     GroupCoordinator,
 )
-from aiokafka.errors import CorruptRecordException, RebalanceInProgressError  # type: ignore[import-untyped]
+from aiokafka.errors import CorruptRecordException, KafkaError, RebalanceInProgressError  # type: ignore[import-untyped]
+from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch  # type: ignore[import-untyped]
 from aiokafka.record.default_records import DefaultRecordBatchBuilder  # type: ignore[import-untyped]
 from aiokafka.record.memory_records import MemoryRecords  # type: ignore[import-untyped]
 from aiokafka.record.util import calc_crc32c  # type: ignore[import-untyped]
@@ -64,6 +66,8 @@ def test_private_names_of_aiokafka_are_used_in_two_files_only() -> None:
         (FetchResult, "getall", ["max_records"]),
         (PartitionRecords, "_consumer_record", ["tp", "record"]),
         (AIOKafkaAdminClient, "_send_request", ["request", "node_id"]),
+        (MessageAccumulator, "_append_batch", ["builder", "tp"]),
+        (MessageBatch, "failure", ["exception"]),
     ],
 )
 def test_a_seam_has_its_shape(owner: Any, name: str, parameters: list[str]) -> None:
@@ -91,6 +95,28 @@ async def test_a_producer_has_what_is_looked_at() -> None:
     producer = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", enable_idempotence=True)
     assert producer._sender.sender_task is None
     assert seams.known_partitions(producer, "orders") is None
+    await seams.abandon_producer(producer)
+
+
+async def test_what_waits_behind_a_batch_that_failed_fails_with_it_and_is_not_sent() -> None:
+    producer = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", max_batch_size=1_000)
+    seams.nothing_overtakes(producer)
+    producer._sender._sender_task = sender = asyncio.get_running_loop().create_future()
+    accumulator, other = producer._message_accumulator, TopicPartition("orders", 1)
+    first, behind = (accumulator._append_batch(accumulator.create_builder(), TP) for _ in range(2))
+    beside = await accumulator.add_message(other, None, b"1", 1.0)
+    waiting = behind.append(None, b"2", 0)
+    accumulator._batches[TP].popleft()  # as the sender does
+    first.failure(KafkaError("refused"))
+    with pytest.raises(KafkaError, match="before it failed in partition 0 of orders"):
+        waiting.result()
+    with pytest.raises(KafkaError, match="before it failed in partition 0 of orders"):
+        await accumulator.add_message(TP, None, b"3", 1.0)
+    assert not beside.done()
+    assert list(accumulator._batches) == [other]
+    sender.set_result(None)
+    accumulator.fail_all(KafkaError("crashed"))
+    assert beside.exception()
     await seams.abandon_producer(producer)
 
 

@@ -1,8 +1,9 @@
 """The producer: everything is sent at once and in order, and what returns is confirmed.
 
-It is idempotent, so that aiokafka may repeat what was not answered. The price: a batch that the cluster refused leaves
-a gap in the sequence that it counts, and everything that follows in that partition is refused as well. So a producer
-that was refused anything is replaced, and what was in that batch, ours and others', is sent again.
+It is idempotent, so that aiokafka may repeat what was not answered. The price: a batch that failed leaves a gap in the
+sequence that it counts, and what follows in that partition is refused as well, or taken out of order by a broker that
+knows nothing of the sequence. So whatever waits behind it in that partition fails with it, unsent; the producer is
+replaced, and everybody sends again, in their order. The old one ends with what it has for other partitions.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from contracts.ports.clock import Clock
 
 _logger = logging.getLogger("millrace.bus")
 
+ATTEMPTS = 3
+"""To send, within the one deadline; each by another producer."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -54,6 +57,7 @@ class Producing:
     async def start(self) -> None:
         """Raises what aiokafka raises, or `TimeoutError`."""
         producer = AIOKafkaProducer(**self._options)
+        seams.nothing_overtakes(producer)
         try:
             async with self._clock.timeout(self._limits.open_wait_s):
                 await self._use(producer)
@@ -93,18 +97,21 @@ class Producing:
         producer = self._producer
         try:
             async with self._clock.timeout(self._limits.publish_wait_s):
-                try:
-                    await _send_all(producer, envelopes)
-                except TOO_LARGE:
-                    await self._renew(producer)
-                    await self._send_one_by_one(envelopes)
-                except TopicAuthorizationFailedError:
-                    await self._renew(producer)
-                    raise
-                except KafkaError as error:
-                    _logger.warning("what was published is sent again: %s", error or type(error).__name__)
-                    await self._renew(producer)
-                    await _send_all(self._producer, envelopes)
+                for again in reversed(range(ATTEMPTS)):
+                    producer = self._producer
+                    try:
+                        return await _send_all(producer, envelopes)
+                    except TOO_LARGE:
+                        await self._renew(producer)
+                        return await self._send_one_by_one(envelopes)
+                    except TopicAuthorizationFailedError:
+                        await self._renew(producer)
+                        raise
+                    except KafkaError as error:
+                        await self._renew(producer)
+                        if not again:
+                            raise
+                        _logger.warning("what was published is sent again: %s", error or type(error).__name__)
         except TimeoutError:
             raise self._late(producer, envelopes) from None
         except TopicAuthorizationFailedError as error:

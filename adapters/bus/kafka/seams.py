@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import FetchResult  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
 Read = Callable[[Any, Any], Any]
@@ -98,6 +99,35 @@ async def abandon_producer(producer: Any) -> None:
     if (task := producer._sender.sender_task) is not None:
         await _ended([task])
     await _closed(producer.client)
+
+
+def nothing_overtakes(producer: Any) -> None:
+    """Once a batch has failed, nothing more of its partition is sent by this producer: what waits behind it, or comes
+    later, fails. It happens in the very call that fails the batch, before aiokafka can send the next one."""
+    accumulator = producer._message_accumulator
+    append, failed = accumulator._append_batch, set()
+
+    def overtakes(tp: TopicPartition) -> KafkaError:
+        return KafkaError(f"a batch before it failed in partition {tp.partition} of {tp.topic}")
+
+    def append_batch(builder: Any, tp: TopicPartition) -> Any:
+        if tp in failed:
+            raise overtakes(tp)
+        batch = append(builder, tp)
+        fail = batch.failure
+
+        def failure(exception: BaseException) -> None:
+            fail(exception)
+            if tp not in failed and not producer._sender.sender_task.done():  # one that ended sends nothing anyway
+                failed.add(tp)
+                for behind in accumulator._batches.pop(tp, ()):
+                    behind.failure(overtakes(tp))
+                    behind._drain_waiter.exception()  # seen, in case that nobody waits for room in it
+
+        batch.failure = failure
+        return batch
+
+    accumulator._append_batch = append_batch
 
 
 def known_partitions(producer: Any, topic: str) -> set[int] | None:
