@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 import zoneinfo
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -178,14 +179,8 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def faults(self) -> list[Fault]:
         """Everything in the declaration that contradicts itself, by path; empty when it can be used."""
-        found = [
-            (f"columns[{index}].{path}", why)
-            for index, column in enumerate(self.columns)
-            for path, why in column.faults()
-        ]
+        found = column_faults(self.columns)
         names = [column.name for column in self.columns]
-        found += _twice("columns", "name", names)
-        found += _twice("columns", "source", [column.source_name for column in self.columns])
         found += [(f"key[{at}]", _unknown(name, names)) for at, name in enumerate(self.key) if name not in names]
         found += _twice("key", "", list(self.key))
         found += [
@@ -228,6 +223,13 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         elif self.column(self.partition_by).type not in ("date", "timestamp"):
             found.append(("partition_by", f"{self.partition_by} must be a date or a timestamp"))
         return found
+
+
+def column_faults(columns: Sequence[Column]) -> list[Fault]:
+    """What contradicts itself in columns, and between them."""
+    found = [(f"columns[{at}].{path}", why) for at, column in enumerate(columns) for path, why in column.faults()]
+    found += _twice("columns", "name", [column.name for column in columns])
+    return found + _twice("columns", "source", [column.source_name for column in columns])
 
 
 def source_faults(source: str, path: str) -> list[Fault]:

@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from contracts.ports.catalog import Catalog  # which needs this file
 
 Kind = Literal["service", "job", "worker"]
 Overrun = Literal["checkpoint", "cancel", "requeue"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 """`async def`, or a plain `def` that may block: it runs in a thread, with the ports that need no awaiting."""
 ToolHandler = TypeVar("ToolHandler", bound=Callable[..., Awaitable[Any]])
+Routes = TypeVar("Routes", bound=Callable[..., None])
 Hook = TypeVar("Hook", bound=Callable[..., Awaitable[None]])
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
@@ -67,7 +71,9 @@ class JobRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream of small messages. `key` names the field that orders (else the message's own key).
+    """A stream of small messages. `key` names the field that orders (else the message's own key). With `raw` the
+    handler is given `bytes`, and decodes them itself: it has a use for what doesn't decode. With `tick_s` the handler
+    of batches is called with an empty one where nothing came on a partition for so long.
 
     `lanes` bounds the handlers that run side by side; `partitions` and `retention_s` are what the address is created
     with. A message whose retries take longer than `in_lane_s` in all is parked, so that its partition moves on. With
@@ -89,7 +95,14 @@ class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
     in_lane_s: float = 5.0
     retention_s: float = 7 * 86400.0
     stall_s: float | None = None
+    raw: bool = False
+    tick_s: float | None = None
     summary: str = ""
+
+    @property
+    def message(self) -> type[Any]:
+        """What the handler is given of one message."""
+        return bytes if self.raw else self.contract
 
 
 Route = JobRoute | StreamRoute
@@ -108,7 +121,16 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 class Module:
     """A set of handlers with a name; import it nowhere but in its own package."""
 
-    def __init__(self, name: str, *, kind: Kind, summary: str, display_name: str = "", version: str = "1.0.0") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: Kind,
+        summary: str,
+        display_name: str = "",
+        version: str = "1.0.0",
+        arguments: type[msgspec.Struct] | None = None,
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(f"module name {name!r}: use lower case letters, digits and _, starting with a letter")
         self.name = name
@@ -116,10 +138,13 @@ class Module:
         self.summary = summary
         self.display_name = display_name or name.replace("_", " ").capitalize()
         self.version = version
+        self.arguments = arguments
+        """Of a module that runs until it is stopped; each has a default, with which it serves all that is declared."""
         self.routes: list[Route] = []
         self.tools: list[Tool] = []
         self.startup_hooks: list[Callable[..., Awaitable[None]]] = []
         self.shutdown_hooks: list[Callable[..., Awaitable[None]]] = []
+        self._declares: Callable[..., None] | None = None
 
     def job(
         self,
@@ -173,6 +198,8 @@ class Module:
         in_lane_s: float = 5.0,
         retention_s: float = 7 * 86400.0,
         stall_s: float | None = None,
+        raw: bool = False,
+        tick_s: float | None = None,
     ) -> Callable[[Handler], Handler]:
         """Run the function for each message at `address`, or for each batch of them."""
 
@@ -194,12 +221,38 @@ class Module:
                     in_lane_s=in_lane_s,
                     retention_s=retention_s,
                     stall_s=stall_s,
+                    raw=raw,
+                    tick_s=tick_s,
                     summary=_first_line(handler),
                 )
             )
             return handler
 
         return declare
+
+    def from_catalog(self, declare: Routes) -> Routes:
+        """The function declares routes of what users have declared: `declare(module, catalog, arguments)`. It is called
+        at each start, with a copy of the module that has the routes declared here as well."""
+        self._declares = declare
+        return declare
+
+    def configured(self, catalog: Catalog, arguments: msgspec.Struct | None = None) -> Module:
+        """This module with the routes of the catalog; itself where it takes none from there. Raises what is wrong with
+        a declaration, `Faults` or `NotFound`."""
+        if self._declares is None:
+            return self
+        made = Module(
+            self.name,
+            kind=self.kind,
+            summary=self.summary,
+            display_name=self.display_name,
+            version=self.version,
+            arguments=self.arguments,
+        )
+        made.routes, made.tools = list(self.routes), list(self.tools)
+        made.startup_hooks, made.shutdown_hooks = list(self.startup_hooks), list(self.shutdown_hooks)
+        self._declares(made, catalog, arguments or (self.arguments() if self.arguments else None))
+        return made
 
     def tool(self, name: str, contract: type[msgspec.Struct]) -> Callable[[ToolHandler], ToolHandler]:
         """Offer the function as `millrace NAME` (one or two words)."""
@@ -223,12 +276,16 @@ class Module:
     def _add(self, route: Route) -> None:
         if not _ADDRESS.fullmatch(route.address):
             raise ValueError(f"address {route.address!r}: use words of a-z, 0-9, _ and - joined by dots")
-        if any(known.address == route.address for known in self.routes):
+        if any((known.address, _group(known)) == (route.address, _group(route)) for known in self.routes):
             raise ValueError(f"module {self.name} declares {route.address} twice")
         self.routes.append(route)
 
     def __repr__(self) -> str:
         return f"Module({self.name!r}, {', '.join(route.address for route in self.routes)})"
+
+
+def _group(route: Route) -> str:
+    return route.group if isinstance(route, StreamRoute) else ""
 
 
 def _first_line(handler: Callable[..., Any]) -> str:

@@ -16,6 +16,7 @@ from contracts.ports.ledger import Ledger
 from contracts.ports.log import Log
 from contracts.ports.metrics import Metrics
 from contracts.ports.secrets import Secret, Secrets
+from contracts.ports.state import State
 
 __all__ = [
     "Assignment",
@@ -35,5 +36,6 @@ __all__ = [
     "Metrics",
     "Secret",
     "Secrets",
+    "State",
     "Tx",
 ]

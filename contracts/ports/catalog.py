@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from contracts.dataset import Dataset
+from contracts.event import Event
 
 
 class Catalog(Protocol):
@@ -16,3 +17,7 @@ class Catalog(Protocol):
         ...
 
     def dataset(self, name: str) -> Dataset: ...
+
+    def events(self) -> list[str]: ...
+
+    def event(self, name: str) -> Event: ...

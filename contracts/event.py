@@ -1,0 +1,258 @@
+"""What a user declares about the messages of a topic: `catalog/events/NAME.yaml`, decoded into these.
+
+Columns are declared as in datasets. A message is one JSON object; `struct_of` makes the Struct that decodes and checks
+it, and that modules share: two routes on one topic agree on what its messages are.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from decimal import Context, Decimal
+from functools import lru_cache, reduce
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from contracts.dataset import ORDERED, Column, Fault, SqlName, TableName, column_faults
+
+TOPIC = r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$"
+Rule = Callable[[Any], Any]
+_EXACT = Context(prec=80)
+_INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
+_TYPES: dict[str, Any] = {
+    "text": str,
+    "int": int,
+    "float": float,
+    "decimal": Decimal,
+    "bool": bool,
+    "date": date,
+    "timestamp": datetime,
+    "json": Any,
+    "uuid": UUID,
+}
+
+
+class EventTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When it happened: a timestamp `column`. One that lies more than `max_future_s` ahead of the clock, or more than
+    `max_past_s` behind it, is quarantined with its reason, or dropped; both are counted."""
+
+    column: SqlName
+    max_future_s: Annotated[float, Meta(ge=0)] = 3600.0
+    max_past_s: Annotated[float, Meta(gt=0)] | None = None
+    otherwise: Literal["quarantine", "drop"] = "quarantine"
+
+
+class Lake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files under `path`/date=YYYY-MM-DD/ on the Files port, and a manifest that lists the whole ones. A file is
+    written when it has `rows` or `bytes`, or `wait_s` after its first row came."""
+
+    path: Annotated[str, Meta(min_length=1)]
+    format: Literal["parquet", "json", "csv"] = "parquet"
+
+
+class Land(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where `stream_ingest` puts events: a `table`, a `lake`, or both. With a `key` a row replaces the one of its key;
+    without, every event is a row. A batch has at most `rows` and `bytes`, and waits at most `wait_s` for more."""
+
+    table: TableName | None = None
+    key: tuple[SqlName, ...] = ()
+    lake: Lake | None = None
+    rows: Annotated[int, Meta(ge=1, le=1_000_000)] = 5000
+    bytes: Annotated[int, Meta(ge=1024)] = 32 << 20
+    wait_s: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    quarantine_days: Annotated[int, Meta(ge=1)] = 30
+
+    def faults(self, columns: Sequence[Column]) -> list[Fault]:
+        """What contradicts itself, or the columns, by path within it."""
+        found: list[Fault] = []
+        types = {column.name: column.type for column in columns}
+        if self.table is None and self.lake is None:
+            found.append(("table", "name a table, a lake, or both"))
+        if self.table is not None and self.table.startswith("millrace."):
+            found.append(("table", "the schema millrace is the runtime's own: take another one"))
+        if self.key and self.table is None:
+            found.append(("key", "is that of a table, and there is none"))
+        for at, name in enumerate(self.key):
+            if name not in types:
+                found.append((f"key[{at}]", f"{name!r} is not among the columns ({', '.join(types)})"))
+            elif types[name] == "json":
+                found.append((f"key[{at}]", f"{name} is json, which has no equality"))
+        return found
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Messages of one kind on one topic. `key` is the column whose value producers give as the message's key: messages
+    of one key are in one partition, in order. `extra_fields` says what becomes of fields that are not declared.
+    """
+
+    name: SqlName
+    topic: Annotated[str, Meta(pattern=TOPIC)]
+    columns: Annotated[tuple[Column, ...], Meta(min_length=1, max_length=1000)]
+    key: SqlName | None = None
+    time: EventTime | None = None
+    partitions: Annotated[int, Meta(ge=1, le=10_000)] = 8
+    retention_days: Annotated[float, Meta(gt=0)] = 7
+    dedupe_s: Annotated[float, Meta(ge=0)] = 0.0
+    extra_fields: Literal["ignore", "refuse"] = "ignore"
+    land: Land | None = None
+    description: str = ""
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    def faults(self) -> list[Fault]:
+        """Everything in the declaration that contradicts itself, by path; empty when it can be used."""
+        names = [column.name for column in self.columns]
+        found = column_faults(self.columns)
+        for path, name in [("key", self.key), ("time.column", self.time.column if self.time else None)]:
+            if name is not None and name not in names:
+                found.append((path, f"{name!r} is not among the columns ({', '.join(names)})"))
+        if self.time and self.time.column in names:
+            column = self.column(self.time.column)
+            if column.type != "timestamp" or column.nullable:
+                found.append(("time.column", f"{column.name} must be a timestamp with nullable: false"))
+        for at, column in enumerate(self.columns):
+            if column.format is not None:
+                found.append((f"columns[{at}].format", "messages are JSON: dates and timestamps are ISO 8601"))
+        if self.land is not None:
+            found += [(f"land.{path}", why) for path, why in self.land.faults(self.columns)]
+            if self.land.lake is not None and self.time is None:
+                found.append(("land.lake", "its files are put by date: name the column that has it, as time.column"))
+        return found
+
+
+@lru_cache(maxsize=256)
+def struct_of(event: Event) -> type[msgspec.Struct]:
+    """The Struct whose decoder takes exactly what the declaration allows: the same one for equal declarations. A
+    timestamp without an offset becomes one of its column's time zone."""
+    rules = [(column.name, rule) for column in event.columns if (rule := _rule_of(column)) is not None]
+    made: type[msgspec.Struct] = msgspec.defstruct(
+        "".join(part.capitalize() for part in event.name.split("_")),
+        [_field_of(column) for column in event.columns],
+        namespace={"__post_init__": _post_init(rules)} if rules else {},
+        kw_only=True,
+        frozen=True,
+        gc=False,
+        rename={column.name: column.source_name for column in event.columns},
+        forbid_unknown_fields=event.extra_fields == "refuse",
+    )
+    made.__doc__ = event.description or f"An event {event.name}, as catalog/events/{event.name}.yaml declares it."
+    return made
+
+
+def _field_of(column: Column) -> Any:
+    type_ = _type_of(column)
+    if column.default is not None:
+        return column.name, type_, _value(column, column.default)
+    if column.nullable:
+        return column.name, type_ | None if type_ is not Any else Any, None
+    return column.name, type_
+
+
+def _type_of(column: Column) -> Any:
+    """With everything that msgspec checks by itself: that costs next to nothing."""
+    if column.choices and column.type in ("text", "int"):
+        return Literal[tuple(column.choices)]
+    limits: dict[str, Any] = {}
+    if column.type in ("int", "float"):
+        limits = {"ge": column.min, "le": column.max}
+    if column.type == "int":
+        limits = {
+            "ge": _INT_MIN if column.min is None else column.min,
+            "le": _INT_MAX if column.max is None else column.max,
+        }
+    if column.type == "text":
+        limits = {"max_length": column.max_length, "pattern": column.pattern and f"^(?:{column.pattern})$"}
+    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    return Annotated[_TYPES[column.type], Meta(**limits)] if limits else _TYPES[column.type]
+
+
+def _rule_of(column: Column) -> Rule | None:
+    """What is left to check: gives the value to keep, and raises `ValueError` for one that is refused."""
+    rules: list[Rule] = []
+    if column.type == "decimal":
+        rules.append(_digits(column.precision, column.scale, rounds=column.rounding == "nearest"))
+    if column.type == "timestamp":
+        zone = zoneinfo.ZoneInfo(column.timezone)
+        rules.append(lambda at: at if at.tzinfo is not None else at.replace(tzinfo=zone))
+    if column.type in ORDERED - {"int", "float"} and (column.min is not None or column.max is not None):
+        rules.append(_bounds(column))
+    if column.choices and column.type not in ("text", "int"):
+        rules.append(_choices(column))
+    if not rules:
+        return None
+    if len(rules) == 1:
+        return rules[0]
+    return lambda value: reduce(lambda kept, rule: rule(kept), rules, value)
+
+
+def _post_init(rules: Sequence[tuple[str, Rule]]) -> Callable[[msgspec.Struct], None]:
+    def check(self: msgspec.Struct) -> None:
+        for name, rule in rules:
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    kept = rule(value)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
+                if kept is not value:
+                    msgspec.structs.force_setattr(self, name, kept)
+
+    return check
+
+
+def _digits(precision: int, scale: int, *, rounds: bool) -> Rule:
+    unit, most = Decimal(1).scaleb(-scale), Decimal(10) ** (precision - scale)
+
+    def check(value: Decimal) -> Decimal:
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int):
+            raise ValueError(f"{value} is not a number")
+        if -exponent > scale:
+            kept = value.quantize(unit, context=_EXACT)
+            if kept != value and not rounds:
+                raise ValueError(f"{value} has more than {scale} digits after the point")
+            value = kept
+        if abs(value) >= most:
+            raise ValueError(f"{value} has more than {precision - scale} digits before the point")
+        return value
+
+    return check
+
+
+def _bounds(column: Column) -> Rule:
+    low, high = (None if bound is None else _value(column, bound) for bound in (column.min, column.max))
+
+    def check(value: Any) -> Any:
+        if low is not None and value < low:
+            raise ValueError(f"{value} is below {low}")
+        if high is not None and value > high:
+            raise ValueError(f"{value} is above {high}")
+        return value
+
+    return check
+
+
+def _choices(column: Column) -> Rule:
+    allowed = {_value(column, choice) for choice in column.choices}
+
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise ValueError(f"{value} is none of {', '.join(map(str, column.choices))}")
+        return value
+
+    return check
+
+
+def _value(column: Column, given: str | float) -> Any:
+    """A bound or a choice as its column's type has it."""
+    if column.type == "decimal":
+        return Decimal(str(given))
+    value = msgspec.convert(given, _TYPES[column.type], strict=False)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        value = value.replace(tzinfo=zoneinfo.ZoneInfo(column.timezone))
+    return value
