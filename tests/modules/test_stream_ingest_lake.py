@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ async def test_batch_etl_reads_the_whole_lake_or_days_of_it(db: PostgresDb, tmp_
     assert (report.files_read, report.loaded) == (4, 4)
     with pytest.raises(BadInput, match="the lake has no file of 2026-01-01: lake:order_placed"):
         await etl.run(orders(), date=date(2026, 1, 1))
-    with pytest.raises(BadInput, match="has files in parquet .* the dataset declares csv"):
+    with pytest.raises(BadInput, match=r"has files in parquet .* the dataset declares csv"):
         await etl.run(orders("csv"))
 
 
@@ -279,8 +279,8 @@ async def test_the_manifest_is_listed_the_newest_first(db: PostgresDb, tmp_path:
     assert await list_lake(ListLake(lake="other"), db) == []
 
 
-def ids(path: Path) -> list[int]:
-    found: list[int] = pq.read_table(io.BytesIO(path.read_bytes())).column("order_id").to_pylist()
+def ids(path: Path) -> list[Any]:
+    found: list[Any] = pq.read_table(io.BytesIO(path.read_bytes())).column("order_id").to_pylist()
     return found
 
 
@@ -297,4 +297,3 @@ def test_a_folder_outside_of_the_root_is_refused() -> None:
             {"name": "e", "topic": "t", "columns": ORDER_COLUMNS, "time": {"column": "placed_at"}, "land": land}, Event
         )
         assert [path for path, _ in made.faults()] == ["land.lake.path"]
-    assert datetime(2026, 1, 15, 12, tzinfo=UTC) == NOW

@@ -16,13 +16,14 @@ from adapters.database.postgres import PostgresDb
 from adapters.files.local import LocalFiles
 from contracts.batch_etl import ExportQuarantine, ListQuarantine, ShowQuarantined
 from contracts.errors import Faults, Permanent
+from contracts.event import Event
 from contracts.stream_ingest import BatchLanded
 from modules.batch_etl.module import export_quarantine, list_quarantine, show_quarantined
 from modules.stream_ingest import table
 from modules.stream_ingest.measures import EVENTS, LAND_LATENCY
 from modules.stream_ingest.module import forget_expired
 from tests.modules.batch_etl_kit import SilentLog
-from tests.modules.stream_ingest_kit import NOW, ORDER_COLUMNS, Crashed, Lander, days_ago, declared, order
+from tests.modules.stream_ingest_kit import ORDER_COLUMNS, Crashed, Lander, days_ago, declared, order
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
@@ -226,7 +227,8 @@ async def test_a_table_is_made_once_by_whoever_comes_first(db: PostgresDb) -> No
     made = await asyncio.gather(*(table.prepare(db, target) for _ in range(5)))
     assert sorted(made) == [False] * 4 + [True]
     found = await db.fetch(
-        "select column_name, is_nullable from information_schema.columns where table_name = 'orders' order by ordinal_position"
+        "select column_name, is_nullable from information_schema.columns where table_name = 'orders'"
+        " order by ordinal_position"
     )
     assert [tuple(row.values()) for row in found] == [
         ("order_id", "NO"), ("customer", "YES"), ("placed_at", "NO"), ("amount", "YES"),
@@ -236,7 +238,7 @@ async def test_a_table_is_made_once_by_whoever_comes_first(db: PostgresDb) -> No
 async def test_a_table_that_others_made_will_do(db: PostgresDb, tmp_path: Path) -> None:
     await db.execute(
         "create table orders (noted_at timestamptz not null default now(), amount numeric, order_id bigint not null,"
-        " placed_at timestamptz, customer varchar(40)); create unique index on orders (order_id)"
+        " placed_at timestamptz, customer varchar); create unique index on orders (order_id)"
     )
     ingest = await lander(db, tmp_path, declared({"table": "orders", "key": ["order_id"]}))
     await ingest.land(order(1), order(1))
@@ -245,8 +247,8 @@ async def test_a_table_that_others_made_will_do(db: PostgresDb, tmp_path: Path) 
 
 async def test_everything_that_does_not_fit_is_told_at_once(db: PostgresDb, tmp_path: Path) -> None:
     await db.execute(
-        "create table orders (order_id integer, customer text not null, amount numeric(12, 2) generated always as (1) stored,"
-        " shop text not null)"
+        "create table orders (order_id integer, customer text not null,"
+        " amount numeric(12, 2) generated always as (1) stored, shop text not null)"
     )
     with pytest.raises(Faults) as caught:
         await lander(db, tmp_path, declared({"table": "orders", "key": ["order_id"]}))
@@ -277,9 +279,6 @@ async def test_what_only_the_table_refuses_is_permanent_and_nothing_of_the_batch
 
 
 def test_a_key_that_can_be_null_is_refused() -> None:
-    event = msgspec.convert(
-        {"name": "e", "topic": "t", "columns": ORDER_COLUMNS, "land": {"table": "t", "key": ["customer"]}},
-        type=type(KEYED),
-    )
+    land = {"table": "t", "key": ["customer"]}
+    event = msgspec.convert({"name": "e", "topic": "t", "columns": ORDER_COLUMNS, "land": land}, type=Event)
     assert event.faults() == [("land.key[0]", "customer must have nullable: false, or a default: null equals nothing")]
-    assert NOW.tzinfo is UTC

@@ -18,7 +18,8 @@ BATCHES = st.lists(st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_s
 
 
 def filled(batches: list[list[bytes]]) -> tuple[Buffer, dict[str, bytes]]:
-    made, saved = Buffer(), {}
+    made = Buffer()
+    saved: dict[str, bytes] = {}
     ends = list(accumulate(map(len, batches)))
     for batch, end in zip(batches, ends, strict=True):
         names = made.add(batch, range(end - len(batch), end), came_at=NOW, refused=1)
