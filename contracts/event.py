@@ -6,10 +6,12 @@ it, and that modules share: two routes on one topic agree on what its messages a
 
 from __future__ import annotations
 
+import re
+import typing
 import zoneinfo
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache, reduce
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -21,7 +23,8 @@ from contracts.dataset import ORDERED, Column, Fault, SqlName, TableName, column
 
 TOPIC = r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$"
 Rule = Callable[[Any], Any]
-_EXACT = Context(prec=80)
+_EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
+_UNNAMEABLE = re.compile(r'[\x00-\x1f"\\\ud800-\udfff]')
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
 _TYPES: dict[str, Any] = {
     "text": str,
@@ -31,7 +34,7 @@ _TYPES: dict[str, Any] = {
     "bool": bool,
     "date": date,
     "timestamp": datetime,
-    "json": Any,
+    "json": bool | int | float | str | list[Any] | dict[str, Any],
     "uuid": UUID,
 }
 
@@ -118,6 +121,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for at, column in enumerate(self.columns):
             if column.format is not None:
                 found.append((f"columns[{at}].format", "messages are JSON: dates and timestamps are ISO 8601"))
+            if column.name.startswith("__"):
+                found.append((f"columns[{at}].name", "names that begin with __ are Python's own"))
+            if _UNNAMEABLE.search(column.source_name):
+                why = "a field's name has no quotation marks, backslashes or control characters"
+                found.append((f"columns[{at}].source", why))
+            if not column.faults():
+                found += [(f"columns[{at}].{path}", why) for path, why in _value_faults(column)]
         if self.land is not None:
             found += [(f"land.{path}", why) for path, why in self.land.faults(self.columns)]
             if self.land.lake is not None and self.time is None:
@@ -129,7 +139,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def struct_of(event: Event) -> type[msgspec.Struct]:
     """The Struct whose decoder takes exactly what the declaration allows: the same one for equal declarations. A
     timestamp without an offset becomes one of its column's time zone."""
-    rules = [(column.name, rule) for column in event.columns if (rule := _rule_of(column)) is not None]
+    rules = [
+        (column.name, rule or _kept, None if column.default is None else _value(column, column.default))
+        for column in event.columns
+        if (rule := _rule_of(column)) is not None or column.default is not None
+    ]
     made: type[msgspec.Struct] = msgspec.defstruct(
         "".join(part.capitalize() for part in event.name.split("_")),
         [_field_of(column) for column in event.columns],
@@ -147,32 +161,39 @@ def struct_of(event: Event) -> type[msgspec.Struct]:
 def _field_of(column: Column) -> Any:
     type_ = _type_of(column)
     if column.default is not None:
-        return column.name, type_, _value(column, column.default)
-    if column.nullable:
-        return column.name, type_ | None if type_ is not Any else Any, None
-    return column.name, type_
+        # One of JSON is left to the check: a value that can be changed is no default of a Struct.
+        return column.name, type_ | None, None if column.type == "json" else _value(column, column.default)
+    return (column.name, type_ | None, None) if column.nullable else (column.name, type_)
 
 
 def _type_of(column: Column) -> Any:
     """With everything that msgspec checks by itself: that costs next to nothing."""
-    if column.choices and column.type in ("text", "int"):
-        return Literal[tuple(column.choices)]
     limits: dict[str, Any] = {}
     if column.type in ("int", "float"):
-        limits = {"ge": column.min, "le": column.max}
-    if column.type == "int":
-        limits = {
-            "ge": _INT_MIN if column.min is None else column.min,
-            "le": _INT_MAX if column.max is None else column.max,
-        }
+        limits = {"ge": _bound(column, column.min), "le": _bound(column, column.max)}
     if column.type == "text":
-        limits = {"max_length": column.max_length, "pattern": column.pattern and f"^(?:{column.pattern})$"}
+        limits = {"max_length": column.max_length, "pattern": column.pattern and _whole(column.pattern)}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
+    if _listed(column) and not limits:
+        return Literal[tuple(_value(column, choice) for choice in column.choices)]
+    if column.type == "int":
+        limits = {"ge": _INT_MIN, "le": _INT_MAX} | limits
     return Annotated[_TYPES[column.type], Meta(**limits)] if limits else _TYPES[column.type]
 
 
+def _listed(column: Column) -> bool:
+    """Whether msgspec can check the choices: it shows a value that is none of them, so a personal one is for us."""
+    return bool(column.choices) and column.type in ("text", "int") and not column.personal
+
+
+def _whole(pattern: str) -> str:
+    """For a search that finds the whole value or nothing: `$` alone would let one line end pass."""
+    return f"^(?:{pattern})(?!\\n)$"
+
+
 def _rule_of(column: Column) -> Rule | None:
-    """What is left to check: gives the value to keep, and raises `ValueError` for one that is refused."""
+    """What is left to check: gives the value to keep, and raises `ValueError` for one that is refused. What it says
+    does not show the value, which may be personal."""
     rules: list[Rule] = []
     if column.type == "decimal":
         rules.append(_digits(column.precision, column.scale, rounds=column.rounding == "nearest"))
@@ -181,7 +202,7 @@ def _rule_of(column: Column) -> Rule | None:
         rules.append(lambda at: at if at.tzinfo is not None else at.replace(tzinfo=zone))
     if column.type in ORDERED - {"int", "float"} and (column.min is not None or column.max is not None):
         rules.append(_bounds(column))
-    if column.choices and column.type not in ("text", "int"):
+    if column.choices and typing.get_origin(_type_of(column)) is not Literal:
         rules.append(_choices(column))
     if not rules:
         return None
@@ -190,48 +211,54 @@ def _rule_of(column: Column) -> Rule | None:
     return lambda value: reduce(lambda kept, rule: rule(kept), rules, value)
 
 
-def _post_init(rules: Sequence[tuple[str, Rule]]) -> Callable[[msgspec.Struct], None]:
+def _kept(value: Any) -> Any:
+    return value
+
+
+def _post_init(rules: Sequence[tuple[str, Rule, Any]]) -> Callable[[msgspec.Struct], None]:
     def check(self: msgspec.Struct) -> None:
-        for name, rule in rules:
+        for name, rule, default in rules:
             value = getattr(self, name)
-            if value is not None:
-                try:
-                    kept = rule(value)
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from None
-                if kept is not value:
-                    msgspec.structs.force_setattr(self, name, kept)
+            try:
+                kept = default if value is None else rule(value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            if kept is not value:
+                msgspec.structs.force_setattr(self, name, kept)
 
     return check
 
 
 def _digits(precision: int, scale: int, *, rounds: bool) -> Rule:
-    unit, most = Decimal(1).scaleb(-scale), Decimal(10) ** (precision - scale)
+    unit = Decimal(1).scaleb(-scale)
 
     def check(value: Decimal) -> Decimal:
         exponent = value.as_tuple().exponent
         if not isinstance(exponent, int):
-            raise ValueError(f"{value} is not a number")
-        if -exponent > scale:
-            kept = value.quantize(unit, context=_EXACT)
-            if kept != value and not rounds:
-                raise ValueError(f"{value} has more than {scale} digits after the point")
-            value = kept
-        if abs(value) >= most:
-            raise ValueError(f"{value} has more than {precision - scale} digits before the point")
-        return value
+            raise ValueError("is not a number")
+        # Before anything is computed: what is too large for any context is never given to one.
+        if value and value.adjusted() >= precision - scale:
+            raise ValueError(f"has more than {precision - scale} digits before the point")
+        if -exponent <= scale:
+            return value
+        kept = value.quantize(unit, context=_EXACT)
+        if kept != value and not rounds:
+            raise ValueError(f"has more than {scale} digits after the point")
+        if kept and kept.adjusted() >= precision - scale:
+            raise ValueError(f"rounds to more than {precision - scale} digits before the point")
+        return kept
 
     return check
 
 
 def _bounds(column: Column) -> Rule:
-    low, high = (None if bound is None else _value(column, bound) for bound in (column.min, column.max))
+    low, high = _bound(column, column.min), _bound(column, column.max)
 
     def check(value: Any) -> Any:
         if low is not None and value < low:
-            raise ValueError(f"{value} is below {low}")
+            raise ValueError(f"is below min, {column.min}")
         if high is not None and value > high:
-            raise ValueError(f"{value} is above {high}")
+            raise ValueError(f"is above max, {column.max}")
         return value
 
     return check
@@ -242,17 +269,57 @@ def _choices(column: Column) -> Rule:
 
     def check(value: Any) -> Any:
         if value not in allowed:
-            raise ValueError(f"{value} is none of {', '.join(map(str, column.choices))}")
+            raise ValueError(f"is not one of {', '.join(map(str, column.choices))}")
         return value
 
     return check
 
 
+def _bound(column: Column, given: str | float | None) -> Any:
+    return None if given is None else _value(column, given)
+
+
 def _value(column: Column, given: str | float) -> Any:
-    """A bound or a choice as its column's type has it."""
-    if column.type == "decimal":
-        return Decimal(str(given))
-    value = msgspec.convert(given, _TYPES[column.type], strict=False)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        value = value.replace(tzinfo=zoneinfo.ZoneInfo(column.timezone))
-    return value
+    """A default, a bound or a choice as its column's type has it; raises `ValueError` where it is none."""
+    try:
+        if column.type == "text":
+            return str(given)
+        if column.type == "json":
+            return msgspec.json.decode(given) if isinstance(given, str) else given
+        if column.type == "timestamp":
+            at = datetime.fromisoformat(str(given))
+            return at if at.tzinfo is not None else at.replace(tzinfo=zoneinfo.ZoneInfo(column.timezone))
+        plain = str(given) if column.type in ("decimal", "date", "uuid") else given
+        return msgspec.convert(plain, _TYPES[column.type], strict=False)
+    except msgspec.MsgspecError:
+        raise ValueError(f"{given!r} is no {column.type}") from None
+
+
+def _value_faults(column: Column) -> list[Fault]:
+    """What is wrong with the default, the bounds and the choices of a column that is sound otherwise."""
+    found: list[Fault] = []
+    values: dict[str, Any] = {}
+    given = {"default": column.default, "min": column.min, "max": column.max}
+    given |= {f"choices[{at}]": choice for at, choice in enumerate(column.choices)}
+    for path, value in given.items():
+        try:
+            values[path] = None if value is None else _value(column, value)
+        except ValueError:
+            found.append((path, f"{value!r} is not a value of a {column.type} column"))
+    if column.pattern is not None:
+        try:
+            re.compile(_whole(column.pattern))
+        except re.error:
+            found.append(("pattern", f"{column.pattern!r} has flags for the whole of it: write (?i:…) for (?i)…"))
+    if found:
+        return found
+    if column.min is not None and column.max is not None and values["min"] > values["max"]:
+        return [("min", f"{column.min!r} is above max, {column.max!r}")]
+    if column.default is not None:
+        bare = Event(name="bare", topic="bare", columns=(msgspec.structs.replace(column, default=None),))
+        try:
+            msgspec.convert({column.source_name: values["default"]}, struct_of(bare))
+        except msgspec.ValidationError as error:
+            why = str(error).partition(" - at ")[0].removeprefix(f"{column.name}: ")
+            found.append(("default", f"{column.default!r} is what the column refuses: {why}"))
+    return found

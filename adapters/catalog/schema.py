@@ -10,15 +10,13 @@ from typing import Any
 
 import msgspec
 
-from contracts.dataset import Dataset
-
-KINDS: dict[str, type[msgspec.Struct]] = {"dataset": Dataset}
+from adapters.catalog.kinds import KINDS, Kind
 
 
-def catalog_schema(kind: str) -> dict[str, Any]:
+def catalog_schema(kind: Kind[Any]) -> dict[str, Any]:
     """The schema of `kind`, derived from its contract."""
-    schema: dict[str, Any] = _cleaned(msgspec.json.schema(KINDS[kind]))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"Millrace {kind}", **schema}
+    schema: dict[str, Any] = _cleaned(msgspec.json.schema(kind.struct))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"Millrace {kind.name}", **schema}
 
 
 def _cleaned(part: Any) -> Any:
@@ -38,14 +36,14 @@ def write_schemas(catalog: Path) -> list[Path]:
     `# yaml-language-server: $schema=../schemas/dataset.schema.json`."""
     written = []
     for kind in KINDS:
-        path = catalog / "schemas" / f"{kind}.schema.json"
+        path = catalog / "schemas" / f"{kind.name}.schema.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(as_text(kind), encoding="utf-8")
         written.append(path)
     return written
 
 
-def as_text(kind: str) -> str:
+def as_text(kind: Kind[Any]) -> str:
     """The schema as its file has it."""
     return json.dumps(catalog_schema(kind), indent=2, ensure_ascii=False) + "\n"
 

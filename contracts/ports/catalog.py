@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+import msgspec
 
 from contracts.dataset import Dataset
 from contracts.event import Event
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """How many declarations there are, by the plural of their kind, and everything that is wrong with any of them."""
+
+    counts: Mapping[str, int]
+    faults: tuple[str, ...]
 
 
 class Catalog(Protocol):
@@ -21,3 +31,7 @@ class Catalog(Protocol):
     def events(self) -> list[str]: ...
 
     def event(self, name: str) -> Event: ...
+
+    def survey(self) -> Survey:
+        """Read everything, of every kind."""
+        ...

@@ -152,19 +152,11 @@ def _disk(home: Path) -> Iterable[Finding]:
 
 
 def _catalog(adapters: Adapters) -> Iterable[Finding]:
-    catalog = adapters.catalog
-    names = catalog.datasets()
-    faulty = 0
-    for name in names:
-        try:
-            catalog.dataset(name)
-        except (Faults, MillraceError) as error:
-            faulty += 1
-            for fault in error.faults if isinstance(error, Faults) else [str(error)]:
-                yield Finding(part="catalog", state="failed", detail=fault)
-    if not faulty:
-        detail = f"{len(names)} datasets in {adapters.settings.catalog_dir}"
-        yield Finding(part="catalog", detail=detail)
+    found = adapters.catalog.survey()
+    yield from (Finding(part="catalog", state="failed", detail=fault) for fault in found.faults)
+    if not found.faults:
+        counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
+        yield Finding(part="catalog", detail=f"{counts} in {adapters.settings.catalog_dir}")
 
 
 async def _port(settings: Settings) -> Finding:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.catalog import yaml_tree
-from adapters.catalog.yaml_files import YamlCatalog, decode_dataset
+from adapters.catalog.declaration import declaration_of
+from adapters.catalog.kinds import DATASET
+from adapters.catalog.yaml_files import YamlCatalog
 from contracts.dataset import CsvFormat, Dataset, JsonlFormat
 from contracts.errors import Faults, NotFound
 from contracts.ports.catalog import Catalog
@@ -36,7 +38,7 @@ def faults_of(text: str | bytes, *, name: str | None = None) -> list[str]:
     """The faults of a declaration, without the name of its file."""
     content = text.encode() if isinstance(text, str) else text
     with pytest.raises(Faults) as caught:
-        decode_dataset(content, file="datasets/trips.yaml", name=name)
+        declaration_of(DATASET, content, file="datasets/trips.yaml", name=name)
     assert all(fault.startswith("datasets/trips.yaml") for fault in caught.value.faults)
     return [fault.removeprefix("datasets/trips.yaml").lstrip(":") for fault in caught.value.faults]
 
@@ -252,7 +254,7 @@ def test_an_honest_alias_is_fine() -> None:
     text = TRIPS.replace("key: [id]", "key: &key [id]")
     text += "  - &tip {name: tip, type: decimal, min: 0}\n"
     text += "  - {name: toll, choices: &c [a, b]}\n  - {name: p, choices: *c}\n"
-    dataset = decode_dataset(text.encode(), file="x", name="trips")
+    dataset = declaration_of(DATASET, text.encode(), file="x", name="trips")
     assert dataset.column("p").choices == ("a", "b")
 
 
@@ -271,13 +273,13 @@ def test_odd_bytes(content: bytes, expected: str) -> None:
 
 def test_windows_files_are_fine() -> None:
     content = b"\xef\xbb\xbf" + TRIPS.replace("\n", "\r\n").encode()
-    assert decode_dataset(content, file="x", name="trips").name == "trips"
+    assert declaration_of(DATASET, content, file="x", name="trips").name == "trips"
     assert faults_of(with_line("foo: 1").replace("\n", "\r\n"))[0] == "2 foo: is unknown"
 
 
 def test_jsonl_and_parquet_formats_take_only_their_own_fields() -> None:
     text = TRIPS.replace('{type: csv, delimiter: ";"}', "{type: jsonl}")
-    assert decode_dataset(text.encode(), file="x").format == JsonlFormat()
+    assert declaration_of(DATASET, text.encode(), file="x").format == JsonlFormat()
     text = TRIPS.replace('{type: csv, delimiter: ";"}', "{type: jsonl, delimiter: x}")
     assert faults_of(text) == ["5 format.delimiter: is unknown"]
     text = TRIPS.replace('{type: csv, delimiter: ";"}', "{delimiter: x}")
@@ -288,7 +290,7 @@ def test_jsonl_and_parquet_formats_take_only_their_own_fields() -> None:
 @given(st.text(max_size=60) | st.text(alphabet="abc:-[]{}&*!|>'\"#%@`\n \t?,", max_size=80))
 def test_any_text_is_read_or_refused_in_words(text: str) -> None:
     with pytest.raises(Faults) as caught:
-        decode_dataset(text.encode("utf-8", "surrogatepass"), file="f.yaml")
+        declaration_of(DATASET, text.encode("utf-8", "surrogatepass"), file="f.yaml")
     assert all(fault.startswith("f.yaml") for fault in caught.value.faults)
 
 
@@ -336,7 +338,7 @@ def test_what_is_accepted_is_what_msgspec_accepts(declared: dict[str, Any]) -> N
     except msgspec.ValidationError:
         expected = None
     if expected is not None and not expected.faults():
-        assert decode_dataset(content, file="f") == expected
+        assert declaration_of(DATASET, content, file="f") == expected
     else:
         with pytest.raises(Faults):
-            decode_dataset(content, file="f")
+            declaration_of(DATASET, content, file="f")

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from adapters.catalog.schema import KINDS, as_text, catalog_schema, write_schemas
-from adapters.catalog.yaml_files import decode_dataset
+from adapters.catalog.declaration import declaration_of
+from adapters.catalog.kinds import DATASET, KINDS, Kind
+from adapters.catalog.schema import as_text, catalog_schema, write_schemas
 from adapters.catalog.yaml_tree import parse
 from contracts.errors import Faults
 from tests.adapters.test_catalog import TRIPS
@@ -15,18 +16,18 @@ from tests.adapters.test_catalog import TRIPS
 CATALOG = Path(__file__).parents[2] / "catalog"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_committed_schema_is_the_contracts(kind: str) -> None:
-    path = CATALOG / "schemas" / f"{kind}.schema.json"
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_committed_schema_is_the_contracts(kind: Kind[Any]) -> None:
+    path = CATALOG / "schemas" / f"{kind.name}.schema.json"
     assert path.read_text(encoding="utf-8") == as_text(kind), "renew it: python -m adapters.catalog.schema catalog"
 
 
 def test_schemas_are_written(tmp_path: Path) -> None:
-    assert [path.name for path in write_schemas(tmp_path)] == [f"{kind}.schema.json" for kind in KINDS]
+    assert [path.name for path in write_schemas(tmp_path)] == [f"{kind.name}.schema.json" for kind in KINDS]
 
 
 def _valid_by_schema(text: str) -> bool:
-    return bool(Draft202012Validator(catalog_schema("dataset")).is_valid(_plain(text)))
+    return bool(Draft202012Validator(catalog_schema(DATASET)).is_valid(_plain(text)))
 
 
 def _plain(text: str) -> Any:
@@ -35,7 +36,7 @@ def _plain(text: str) -> Any:
 
 
 def test_the_schema_is_one_and_takes_what_is_right() -> None:
-    Draft202012Validator.check_schema(catalog_schema("dataset"))
+    Draft202012Validator.check_schema(catalog_schema(DATASET))
     assert _valid_by_schema(TRIPS)
 
 
@@ -59,4 +60,4 @@ def test_what_the_schema_refuses_is_refused(right: str, wrong: str) -> None:
     assert text != TRIPS
     assert not _valid_by_schema(text)
     with pytest.raises(Faults):
-        decode_dataset(text.encode(), file="f")
+        declaration_of(DATASET, text.encode(), file="f")

@@ -14,27 +14,12 @@ from adapters.files.local import LocalFiles
 from adapters.metrics.memory import MemoryMetrics
 from contracts.batch_etl import BatchEtlReport, RunBatchEtl
 from contracts.dataset import Dataset
-from contracts.errors import NotFound
 from contracts.job import Progress
 from contracts.ports import Db, Tx
 from modules.batch_etl.module import run
+from tests.kit.catalog import DeclaredCatalog
 
 T = TypeVar("T")
-
-
-class OneCatalog:
-    """A catalog of the datasets that a test declares."""
-
-    def __init__(self, *datasets: Dataset) -> None:
-        self._datasets = {dataset.name: dataset for dataset in datasets}
-
-    def datasets(self) -> list[str]:
-        return sorted(self._datasets)
-
-    def dataset(self, name: str) -> Dataset:
-        if name not in self._datasets:
-            raise NotFound(name)
-        return self._datasets[name]
 
 
 class TestJob:
@@ -147,7 +132,7 @@ class Etl:
         job = job or TestJob(used)
         await job.recall()
         job._saved = None if job.id == "job-1" else job._saved
-        return await run(cmd, job, used, self.files, OneCatalog(dataset), self.log, self.metrics)
+        return await run(cmd, job, used, self.files, DeclaredCatalog(dataset), self.log, self.metrics)
 
     async def rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in await self.db.fetch(sql, *args)]

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.catalog.yaml_files import YamlCatalog, decode_dataset
+from adapters.catalog.declaration import declaration_of
+from adapters.catalog.kinds import DATASET
+from adapters.catalog.yaml_files import YamlCatalog
 from adapters.database.postgres import PostgresDb
 from contracts.batch_etl import (
     CheckDataset,
@@ -116,7 +118,7 @@ async def test_each_is_checked_without_a_trace(etl: Etl) -> None:
 )
 async def test_a_draft_can_be_used_as_it_is(etl: Etl, path: str) -> None:
     draft = await infer_dataset(InferDataset(file=path, name="drafted"), etl.files)
-    dataset = decode_dataset(draft.encode(), file="drafted.yaml", name="drafted")
+    dataset = declaration_of(DATASET, draft.encode(), file="drafted.yaml", name="drafted")
     known = await etl.run(dataset, source=path)
     assert known.read > 50
     assert known.rejected <= known.read // 20
@@ -126,7 +128,7 @@ async def test_a_file_beside_the_root_can_be_looked_into(etl: Etl, tmp_path_fact
     beside = tmp_path_factory.mktemp("beside") / "things-2025-01-31.csv.gz"
     beside.write_bytes(gzip.compress(b"id,name\n1,a\n2,b\n"))
     draft = await infer_dataset(InferDataset(file=str(beside)), etl.files)
-    dataset = decode_dataset(draft.encode(), file="things.yaml", name="things")
+    dataset = declaration_of(DATASET, draft.encode(), file="things.yaml", name="things")
     assert (dataset.source, dataset.key) == ("things-{date}.csv.gz", ("id",))
     assert "is not under the files root" in draft
     for path, message in (("nowhere.csv", "there is no file 'nowhere.csv'"), ("trips", "trips is a directory")):

@@ -1,0 +1,36 @@
+"""The kinds of what users declare: each is a folder of the catalog and a Struct of the contracts."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from contracts.dataset import Dataset
+from contracts.event import Event
+
+D = TypeVar("D", bound=msgspec.Struct)
+
+
+class Kind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
+    """Declarations `folder`/NAME.yaml, each a `struct`, whose `faults()` tells what its types can't say.
+
+    Where a field among `decisive` is faulty, nothing is told of the others but what their types say: what is wrong with
+    them is told by it. A required field that is not among them is a text.
+    """
+
+    name: str
+    folder: str
+    struct: type[D]
+    decisive: frozenset[str]
+
+
+DATASET = Kind(
+    name="dataset",
+    folder="datasets",
+    struct=Dataset,
+    decisive=frozenset({"source", "columns", "format", "compression", "key", "duplicates", "mode", "partition_by"}),
+)
+EVENT = Kind(name="event", folder="events", struct=Event, decisive=frozenset({"columns", "time"}))
+
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT)

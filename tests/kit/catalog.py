@@ -1,0 +1,45 @@
+"""The catalog of a test: what it declares itself, of any kind."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from contracts.dataset import Dataset
+from contracts.errors import NotFound
+from contracts.event import Event
+from contracts.ports.catalog import Survey
+
+D = TypeVar("D", bound=msgspec.Struct)
+
+
+class DeclaredCatalog:
+    """Implements `Catalog` on the Structs that it is given."""
+
+    def __init__(self, *declared: msgspec.Struct) -> None:
+        self._declared = declared
+
+    def datasets(self) -> list[str]:
+        return sorted(self._of(Dataset))
+
+    def dataset(self, name: str) -> Dataset:
+        return self._named(Dataset, name)
+
+    def events(self) -> list[str]:
+        return sorted(self._of(Event))
+
+    def event(self, name: str) -> Event:
+        return self._named(Event, name)
+
+    def survey(self) -> Survey:
+        raise NotImplementedError("a test knows what it declares")
+
+    def _of(self, kind: type[D]) -> dict[str, D]:
+        return {getattr(one, "name"): one for one in self._declared if isinstance(one, kind)}  # noqa: B009
+
+    def _named(self, kind: type[D], name: str) -> D:
+        try:
+            return self._of(kind)[name]
+        except KeyError:
+            raise NotFound(name) from None
