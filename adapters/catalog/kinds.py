@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from contracts.dataset import Dataset
+from contracts.enrichment import Enrichment
 from contracts.event import Event
 
 D = TypeVar("D", bound=msgspec.Struct)
@@ -15,7 +16,7 @@ D = TypeVar("D", bound=msgspec.Struct)
 class Kind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """Declarations `folder`/NAME.yaml, each a `struct`, whose `faults()` tells what its types can't say.
 
-    Where a field among `decisive` is faulty, nothing is told of the others but what their types say: what is wrong with
+    With `of_event` that is given the event that it names, too. Where a field among `decisive` is faulty, nothing is told of the others but what their types say: what is wrong with
     them is told by it. A required field that is not among them is a text.
     """
 
@@ -23,6 +24,7 @@ class Kind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     folder: str
     struct: type[D]
     decisive: frozenset[str]
+    of_event: bool = False
 
 
 DATASET = Kind(
@@ -32,5 +34,8 @@ DATASET = Kind(
     decisive=frozenset({"source", "columns", "format", "compression", "key", "duplicates", "mode", "partition_by"}),
 )
 EVENT = Kind(name="event", folder="events", struct=Event, decisive=frozenset({"columns", "time"}))
+ENRICHMENT = Kind(
+    name="enrichment", folder="enrichments", struct=Enrichment, decisive=frozenset({"lookup"}), of_event=True
+)
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT)
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, ENRICHMENT)

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from contracts.dataset import Dataset
+from contracts.enrichment import Enrichment
 from contracts.event import Event
 
 
@@ -31,6 +32,12 @@ class Catalog(Protocol):
     def events(self) -> list[str]: ...
 
     def event(self, name: str) -> Event: ...
+
+    def enrichments(self) -> list[str]: ...
+
+    def enrichment(self, name: str) -> Enrichment:
+        """Checked against its event, too."""
+        ...
 
     def survey(self) -> Survey:
         """Read everything, of every kind."""

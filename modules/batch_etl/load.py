@@ -14,10 +14,11 @@ from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from contracts import sql
 from contracts.dataset import Dataset
 from contracts.errors import BadInput, Permanent
 from contracts.ports.database import Tx
-from modules.batch_etl import sql, straight, table
+from modules.batch_etl import straight, table
 from modules.batch_etl.ahead import Ahead
 from modules.batch_etl.encode import encoded, encoder
 from modules.batch_etl.record import Counts

@@ -11,10 +11,10 @@ import re
 
 import msgspec
 
+from contracts import sql
 from contracts.dataset import Column, Dataset
 from contracts.errors import BadInput
 from contracts.ports.database import Queries
-from modules.batch_etl import sql
 from modules.batch_etl.rules import Rules
 
 _TYPES = {
