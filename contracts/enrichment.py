@@ -50,9 +50,9 @@ class Enrichment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Events of one kind, with fields of a table, under another key, or both, are sent `to` another address. `key` is
     the field, of the event or of the table, that they are keyed by there (default: the event's own).
 
-    What becomes of an event whose row is `missing`: with `retry` it is put aside and tried again, `retries` times, first
-    after `retry_s`, then after twice as long each time, up to an hour; then, and with `side` at once, it goes to the
-    address `side`; with `pass` it goes on with nulls. An event that names no row (null) is not tried again.
+    What becomes of an event whose row is `missing`: with `retry` it is put aside and tried again, `retries` times,
+    first after `retry_s`, then after twice as long each time, up to an hour; then, and with `side` at once, it goes to
+    the address `side`; with `pass` it goes on with nulls. An event that names no row (null) is not tried again.
     """
 
     name: SqlName

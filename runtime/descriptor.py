@@ -30,7 +30,7 @@ _BOUNDS = (
     *("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"),
     *("minLength", "maxLength", "pattern", "minItems", "maxItems"),
 )
-_OF_STREAMS = ("lanes", "partitions", "key", "group", "batch", "dedupe_s", "in_lane_s", "retention_s")
+_OF_STREAMS = ("lanes", "partitions", "key", "group", "batch", "dedupe_s", "in_lane_s", "retention_s", "tick_s")
 _TYPES = {"number": "float"}
 
 
@@ -75,6 +75,7 @@ class RouteDescriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     dedupe_s: float | None = None
     in_lane_s: float | None = None
     retention_s: float | None = None
+    tick_s: float | None = None
 
 
 class ToolDescriptor(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +87,8 @@ class ToolDescriptor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModuleDescriptor(msgspec.Struct, frozen=True, kw_only=True):
-    """A module as others see it. `needs` are the ports that it asks for, `arguments` those of its main command."""
+    """A module as others see it. `needs` are the ports that it asks for, `arguments` those of its main command, or
+    of its service."""
 
     name: str
     display_name: str
@@ -104,6 +106,7 @@ class ModuleDescriptor(msgspec.Struct, frozen=True, kw_only=True):
 def describe(module: Module) -> ModuleDescriptor:
     """Everything that the declaration says, without starting anything."""
     main = main_command(module)
+    contract = main.contract if main else module.arguments
     return ModuleDescriptor(
         name=module.name,
         display_name=module.display_name,
@@ -113,7 +116,7 @@ def describe(module: Module) -> ModuleDescriptor:
         needs=_needs(module),
         routes=tuple(_route(module, route) for route in module.routes),
         command=main.address if main else None,
-        arguments=arguments_of(main.contract) if main else (),
+        arguments=arguments_of(contract) if contract else (),
         tools=tuple(
             ToolDescriptor(name=tool.name, summary=tool.summary, arguments=arguments_of(tool.contract))
             for tool in module.tools

@@ -87,6 +87,9 @@ class CollectingEmitter:
         self._clock = clock
         self._by = by
         self._sources = sources
+        if sources:
+            # Two batches can begin with one message (it was published twice) and go on with others.
+            by = f"{by} {sources[0].partition.index} {sources[0].position}"
         self._stamp = Stamp(clock, by=by, source_id=source_id, correlation_id=correlation_id)
         self._stamps: dict[int, Stamp] = {}
         self._collected: list[Envelope] = []

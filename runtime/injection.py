@@ -33,7 +33,13 @@ PER_PROCESS: dict[Any, str] = {
     ports.Clock: "clock",
 }
 # What is made for each piece of work, out of an adapter of the process where one stands behind it.
-PER_WORK: dict[Any, str] = {ports.Db: "db", ports.Log: "log", ports.Emit: "emit", Job: "job"}
+PER_WORK: dict[Any, str] = {
+    ports.Db: "db",
+    ports.Log: "log",
+    ports.Emit: "emit",
+    ports.State: "state",
+    Job: "job",
+}
 _BACKED_BY = {"db": "db", "emit": "bus"}
 
 
@@ -41,7 +47,11 @@ _BACKED_BY = {"db": "db", "emit": "bus"}
 IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "job"})
 
 # Ports that stand for one piece of work; a hook and a tool are none.
-_ONLY_OF_WORK = {"job": "which only a job's handler has", "emit": "which only handlers of messages have"}
+_ONLY_OF_WORK = {
+    "job": "which only a job's handler has",
+    "emit": "which only handlers of messages have",
+    "state": "which only a stream's handler of batches has",
+}
 
 
 class Needs:
@@ -109,7 +119,7 @@ class Needs:
 
 def needs_of(module: Module, route: Route) -> Needs:
     """What a route's handler asks for, and what is wrong with it."""
-    without = () if isinstance(route, JobRoute) else ("job",)
+    without = ("state",) if isinstance(route, JobRoute) else ("job",) if route.batch else ("job", "state")
     needs = Needs(route.handler, where=f"{module.name}, {route.address}", without=without, threads=True)
     if not needs.faults:
         needs.faults.extend(_message_faults(module, route))
@@ -120,22 +130,22 @@ def needs_of(module: Module, route: Route) -> Needs:
 def needs_of_hook(module: Module, hook: Handler) -> Needs:
     """What a hook asks for: it is given no message, and stands for no piece of work."""
     where = f"{module.name}, hook {getattr(hook, '__name__', hook)}"
-    return Needs(hook, where=where, message=False, without=("job", "emit"))
+    return Needs(hook, where=where, message=False, without=("job", "emit", "state"))
 
 
 def needs_of_tool(module: Module, tool: Tool) -> Needs:
     """What a tool asks for, and what is wrong with it."""
-    return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit"))
+    return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "state"))
 
 
 def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str, str], Needs]:
-    """The needs of every route by module and address, and of every hook by module and `hook N`; raises `Faults`
-    with all that are unmet."""
+    """The needs of every route by module and place, and of every hook by module and `hook N`; raises `Faults` with all
+    that are unmet."""
     found: dict[tuple[str, str], Needs] = {}
     faults: list[str] = []
     for module in modules:
         for route in module.routes:
-            found[module.name, route.address] = needs_of(module, route)
+            found[module.name, place_of(route)] = needs_of(module, route)
         for number, hook in enumerate((*module.startup_hooks, *module.shutdown_hooks), start=1):
             found[module.name, f"hook {number}"] = needs_of_hook(module, hook)
         faults.extend(fault for tool in module.tools for fault in needs_of_tool(module, tool).faults)
@@ -148,6 +158,11 @@ def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str
     return found
 
 
+def place_of(route: Route) -> str:
+    """A route among those of its module: several groups can read one stream."""
+    return f"{route.address} of {route.group}" if isinstance(route, StreamRoute) else route.address
+
+
 def _name_of(port: str) -> str:
     return next(str(hint.__name__) for hint, name in (*PER_PROCESS.items(), *PER_WORK.items()) if name == port)
 
@@ -155,12 +170,11 @@ def _name_of(port: str) -> str:
 def _message_faults(module: Module, route: Route) -> list[str]:
     hints = typing.get_type_hints(route.handler)
     first = next(iter(inspect.signature(route.handler).parameters))
-    wanted: Any = route.contract
-    if isinstance(route, StreamRoute) and route.batch:
-        wanted = Sequence[route.contract]  # type: ignore[name-defined]
-    if hints.get(first) == wanted:
+    message: Any = route.message if isinstance(route, StreamRoute) else route.contract
+    batch = isinstance(route, StreamRoute) and route.batch is not None
+    if hints.get(first) == (Sequence[message] if batch else message):
         return []
-    shown = f"Sequence[{route.contract.__name__}]" if wanted is not route.contract else route.contract.__name__
+    shown = f"Sequence[{message.__name__}]" if batch else message.__name__
     return [f"{module.name}, {route.address}: the first parameter must be annotated {shown}"]
 
 

@@ -6,7 +6,7 @@ A job and a stream message both travel as `Work`; they differ in what admits and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -41,7 +41,7 @@ class Scope(Protocol):
 
 def is_transactional(route: Route, asks: Collection[str]) -> bool:
     """Whether a stream's handler asks for what can be committed with its position, or its route counts ids."""
-    return isinstance(route, StreamRoute) and (not {"db", "emit"}.isdisjoint(asks) or route.dedupe_s > 0)
+    return isinstance(route, StreamRoute) and (not {"db", "emit", "state"}.isdisjoint(asks) or route.dedupe_s > 0)
 
 
 class Mounted:
@@ -72,6 +72,8 @@ class Mounted:
         self.transactional = is_transactional(route, per_work.values())
         """Its effects and its position commit together."""
         self.emits = "emit" in per_work.values()
+        self.stateful = "state" in per_work.values()
+        self._raw = isinstance(route, StreamRoute) and route.raw
 
     def decode(self, body: bytes) -> msgspec.Struct:
         """Raises `Undecodable` with every fault found."""
@@ -83,8 +85,14 @@ class Mounted:
             ) from None
         return message
 
-    def decode_all(self, bodies: Iterable[bytes]) -> list[msgspec.Struct]:
-        """As `decode` for each. Raises `Undecodable` for the first that is."""
+    def read(self, body: bytes) -> Any:
+        """What the handler is given of a message. Raises `Undecodable`."""
+        return body if self._raw else self.decode(body)
+
+    def read_all(self, bodies: Sequence[bytes]) -> list[Any]:
+        """As `read` for each. Raises `Undecodable` for the first that is."""
+        if self._raw:
+            return list(bodies)
         decode = self._decoder.decode
         try:
             return [decode(body) for body in bodies]

@@ -6,12 +6,13 @@ import difflib
 import importlib
 import pkgutil
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from contracts.errors import Faults
+from contracts.errors import Faults, NotFound
 from contracts.module import Module, Route, StreamRoute
+from contracts.ports import Catalog
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -27,12 +28,15 @@ def available() -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
 
 
-def find(names: Sequence[str] = ()) -> Found:
-    """The named modules, or all, each by itself: a broken one is told and does not keep the others away."""
+def find(names: Sequence[str] = (), *, catalog: Catalog | None = None) -> Found:
+    """The named modules, or all, each by itself: a broken one is told and does not keep the others away. With a
+    `catalog` they have the routes of what is declared there."""
     known = available()
     found = Found()
     for name in dict.fromkeys(names or known):
         module = _unknown(name, known) if name not in known else _declared(name)
+        if isinstance(module, Module) and catalog is not None:
+            module = _configured(module, catalog)
         if isinstance(module, Module):
             found.modules.append(module)
         else:
@@ -40,12 +44,29 @@ def find(names: Sequence[str] = ()) -> Found:
     return found
 
 
-def load(names: Sequence[str] = ()) -> list[Module]:
+def load(names: Sequence[str] = (), *, catalog: Catalog | None = None) -> list[Module]:
     """The named modules, or all, to be run together; raises `Faults` with everything that is wrong with any."""
-    found = find(names)
+    found = find(names, catalog=catalog)
     if faults := [*found.broken.values(), *_clashes(found.modules)]:
         raise Faults("modules", faults)
     return found.modules
+
+
+def configured(modules: Iterable[Module], catalog: Catalog, arguments: Mapping[str, msgspec.Struct]) -> list[Module]:
+    """The modules with their routes of the catalog, by what each was asked for; raises `Faults` with everything that is
+    wrong with what is declared there."""
+    made: list[Module] = []
+    faults: list[str] = []
+    for module in modules:
+        try:
+            made.append(module.configured(catalog, arguments.get(module.name)))
+        except Faults as error:
+            faults += error.faults
+        except NotFound as error:
+            faults.append(str(error))
+    if faults := [*faults, *_clashes(made)]:
+        raise Faults("catalog", faults)
+    return made
 
 
 def check_together(modules: Iterable[Module]) -> None:
@@ -74,6 +95,13 @@ def _declared(name: str) -> Module | str:
     if module.name != name:
         return f"modules/{name} declares the name {module.name!r}: it must be the package's"
     return module
+
+
+def _configured(module: Module, catalog: Catalog) -> Module | str:
+    try:
+        return module.configured(catalog)
+    except (Faults, NotFound) as error:
+        return f"module {module.name}: {error}"
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

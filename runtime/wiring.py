@@ -106,9 +106,7 @@ class Adapters:
 
     @cached_property
     def catalog(self) -> Catalog:
-        from adapters.catalog.yaml_files import YamlCatalog
-
-        return YamlCatalog(self.settings.catalog_dir)
+        return catalog_of(self.settings)
 
     @cached_property
     def files(self) -> Files:
@@ -206,6 +204,13 @@ class Adapters:
     @property
     def opened(self) -> Mapping[str, Checked]:
         return dict(self._open)
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """What users have declared, for those who need no other adapter."""
+    from adapters.catalog.yaml_files import YamlCatalog
+
+    return YamlCatalog(settings.catalog_dir)
 
 
 async def check(adapters: Mapping[str, Checked], clock: Clock, *, timeout_s: float) -> dict[str, tuple[float, str]]:

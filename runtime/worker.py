@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -46,7 +46,8 @@ OUTBOX_FLUSH_S = 5.0
 
 
 class Worker:
-    """Made without I/O; `start` opens everything, `stop` drains and closes it. Neither is entered twice."""
+    """Made without I/O, but for the catalog's; `start` opens everything, `stop` drains and closes it. Neither is
+    entered twice."""
 
     def __init__(
         self,
@@ -55,11 +56,13 @@ class Worker:
         *,
         adapters: Adapters | None = None,
         only: Sequence[str] = (),
+        arguments: Mapping[str, msgspec.Struct] | None = None,
     ) -> None:
+        """`arguments` are those of modules that run until they are stopped, by name."""
         self.settings = settings
-        self.modules = modules
-        self.needs = injection.check(modules, PROVIDED)
         self.adapters = adapters = adapters or Adapters(settings)
+        self.modules = modules = registry.configured(modules, adapters.catalog, arguments or {})
+        self.needs = injection.check(modules, PROVIDED)
         self.clock, self.log, self.metrics = adapters.clock, adapters.log, adapters.metrics
         self.made_at = self.clock.monotonic()
         self.ready_at: float | None = None
@@ -96,7 +99,7 @@ class Worker:
         mounted = []
         for module in self.modules:
             for route in module.routes:
-                needs = self.needs[module.name, route.address]
+                needs = self.needs[module.name, injection.place_of(route)]
                 made = {name: getattr(self.adapters, port) for name, port in needs.per_process.items()}
                 mounted.append(self.supervision.mounted(module, route, made, needs))
         return mounted

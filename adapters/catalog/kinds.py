@@ -16,8 +16,9 @@ D = TypeVar("D", bound=msgspec.Struct)
 class Kind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """Declarations `folder`/NAME.yaml, each a `struct`, whose `faults()` tells what its types can't say.
 
-    With `of_event` that is given the event that it names, too. Where a field among `decisive` is faulty, nothing is told of the others but what their types say: what is wrong with
-    them is told by it. A required field that is not among them is a text.
+    With `of_event` that is given the event which the declaration names. Where a field among `decisive` is faulty,
+    nothing is told of the others but what their types say: what is wrong with them is told by it. A required field that
+    is not among them is a text.
     """
 
     name: str

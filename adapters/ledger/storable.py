@@ -16,6 +16,7 @@ import msgspec
 from contracts.errors import BadInput
 from contracts.job import Progress
 from contracts.ports.ledger import DeadLetter
+from contracts.ports.states import NAME_LENGTH, PIECE_BYTES
 
 TEXT_BYTES = 16 * 1024
 """Errors and tracebacks are cut to this."""
@@ -67,6 +68,22 @@ def name(value: str, *, what: str) -> str:
             f"use 1 to {NAME_BYTES} bytes of UTF-8 without NUL characters"
         )
     return value
+
+
+def pieces(changes: Mapping[str, bytes | None]) -> None:
+    """Raises `BadInput` for pieces of state that can't be kept."""
+    faults = [
+        f"piece {name[:80]!r}: use a name of 1 to {NAME_LENGTH} characters without NUL"
+        for name in changes
+        if not 0 < len(name) <= NAME_LENGTH or text(name) != name
+    ]
+    faults += [
+        f"piece {name[:80]!r} has {len(data):,} bytes: save it in parts of at most {PIECE_BYTES:,}"
+        for name, data in changes.items()
+        if data is not None and len(data) > PIECE_BYTES
+    ]
+    if faults:
+        raise BadInput(faults)
 
 
 def key(value: str | None) -> str | None:

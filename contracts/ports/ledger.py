@@ -20,6 +20,7 @@ from contracts.ports.health import Checked
 from contracts.ports.outbox import Outbox
 from contracts.ports.parking import Parking
 from contracts.ports.partitions import Partitions
+from contracts.ports.states import States
 
 AGEING_S = 60.0
 """One point of priority is worth this much waiting: jobs are claimed in order of
@@ -275,6 +276,9 @@ class Ledger(Checked, Protocol):
 
     @property
     def partitions(self) -> Partitions: ...
+
+    @property
+    def states(self) -> States: ...
 
     @property
     def parking(self) -> Parking: ...

@@ -102,7 +102,7 @@ class Partitions(Protocol):
     def transaction(
         self,
         hold: Hold,
-        span: Span,
+        span: Span | None,
         *,
         name: str,
         ids: Sequence[str] = (),
@@ -112,8 +112,9 @@ class Partitions(Protocol):
         """A transaction of the ledger's database for the effects of the messages in `span`: when its block ends it
         marks the span as finished (and the ids as seen, for `dedupe_s`) and commits, or raises `LeaseLost` and rolls
         back: the epoch has moved on, or a part of the span was finished before (messages that have such a part between
-        them name the spans around it: `besides`). Whether a commit took place of which nothing was heard, `known` tells
-        once the partition was taken again. A memory ledger's has no SQL."""
+        them name the spans around it: `besides`). Without a span it finishes nothing, and is fenced all the same.
+        Whether a commit took place of which nothing was heard, `known` tells once the partition was taken again. That
+        of a memory ledger has no SQL."""
         ...
 
     async def finish(self, hold: Hold, span: Span) -> None:
@@ -137,8 +138,9 @@ class Partitions(Protocol):
         ...
 
     async def reset(self, group: str, address: str, *, to: int | None) -> int:
-        """Forget the positions of a group and address: they begin at `to`, or where the bus says (None). Returns how
-        many partitions that were. Raises `Conflict` while a living worker holds any of them."""
+        """Forget the positions of a group and address, and the state that stands with them: they begin at `to`, or
+        where the bus says (None). Returns how many partitions that were. Raises `Conflict` while a living worker holds
+        any of them."""
         ...
 
     async def prune(self, *, batch: int = 1000) -> int:

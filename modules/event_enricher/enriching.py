@@ -74,9 +74,7 @@ class Enricher:
             await self._send.aside(retry_address(declared), at, waiting, event, emit, after_s=after_s)
             return "put_aside"
         assert declared.side is not None  # the declaration was checked
-        missing = MissingReference(
-            enrichment=declared.name, table=self._lookup.table, attempts=attempt, event=event
-        )
+        missing = MissingReference(enrichment=declared.name, table=self._lookup.table, attempts=attempt, event=event)
         await self._send.aside(declared.side, at, missing, event, emit)
         return "side"
 

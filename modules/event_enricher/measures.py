@@ -7,8 +7,8 @@ from contracts.ports.metrics import Metric
 LOOKUPS = Metric(
     name="platform_enricher_lookups_total",
     kind="counter",
-    help="Keys that were looked up, each once a batch: found in the cache, in the table, or missing in it; known_missing"
-    " is what the cache says of it.",
+    help="Keys that were looked up, each once a batch: found in the cache, in the table, or missing there;"
+    " known_missing says that the cache knew.",
     labels=("enrichment", "outcome"),
 )
 EVENTS = Metric(

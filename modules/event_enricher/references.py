@@ -36,7 +36,7 @@ class References:
         type_ = ARRAYS[event.column(lookup.field).type]
         values = ", ".join(f"{sql.name(added.column)} as v{at}" for at, added in enumerate(lookup.add))
         self._sql = (
-            f"select {sql.name(lookup.key)}::{type_.removesuffix('[]')} as key, {values} "
+            f"select {sql.name(lookup.key)}::{type_.removesuffix('[]')} as key, {values} "  # noqa: S608 - quoted
             f"from {sql.table(lookup.table)} where {sql.name(lookup.key)} = any($1::{type_})"
         )
         self._lookup = lookup

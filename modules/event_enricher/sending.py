@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,19 +21,31 @@ class Sender:
         added = [one.field for one in enrichment.lookup.add] if enrichment.lookup else []
         self._enriched = _enriched(event, added)
         self._to = enrichment.to
-        self._key = _key_of(enrichment.key or event.key, added)
-        self._own_key = _key_of(event.key, [])
+        self._key = enrichment.key or event.key
+        self._key_at = added.index(enrichment.key) if enrichment.key in added else None
+        self._own_key = event.key
 
     async def on(self, at: int, event: msgspec.Struct, added: Added, emit: Emit) -> None:
         """To where events go, with what is added."""
         message = self._enriched(*msgspec.structs.astuple(event), *added) if added else event
-        await emit(self._to, message, key=self._key(event, added), of=at)
+        await emit(self._to, message, key=self._key_of(event, added), of=at)
 
     async def aside(
         self, address: str, at: int, message: msgspec.Struct, event: msgspec.Struct, emit: Emit, *, after_s: float = 0.0
     ) -> None:
         """A message about the event to somewhere else, under the event's own key."""
-        await emit(address, message, key=self._own_key(event, ()), after_s=after_s, of=at)
+        await emit(
+            address,
+            message,
+            key=_text(getattr(event, self._own_key)) if self._own_key else None,
+            after_s=after_s,
+            of=at,
+        )
+
+    def _key_of(self, event: msgspec.Struct, added: Added) -> str | None:
+        if self._key_at is not None:
+            return _text(msgspec.json.decode(added[self._key_at]))
+        return _text(getattr(event, self._key)) if self._key else None
 
 
 def _enriched(event: Event, added: list[str]) -> type[msgspec.Struct]:
@@ -46,16 +57,6 @@ def _enriched(event: Event, added: list[str]) -> type[msgspec.Struct]:
         frozen=True,
         gc=False,
     )
-
-
-def _key_of(field: str | None, added: list[str]) -> Callable[[msgspec.Struct, Added], str | None]:
-    if field is None:
-        return lambda event, values: None
-    if field in added:
-        place = added.index(field)
-        return lambda event, values: _text(msgspec.json.decode(values[place]))
-    name = field
-    return lambda event, values: _text(getattr(event, name))
 
 
 def _text(value: Any) -> str | None:

@@ -35,7 +35,8 @@ def check(invocation: Invocation, _: Options) -> int | None:
     except Faults as error:
         faults += error.faults
     try:
-        modules = registry.load(settings.modules if settings else ())
+        catalog = wiring.catalog_of(settings) if settings else None
+        modules = registry.load(settings.modules if settings else (), catalog=catalog)
         injection.check(modules, wiring.PROVIDED)
     except Faults as error:
         faults += error.faults

@@ -115,7 +115,7 @@ def list_(invocation: Invocation, asked: ListLetters) -> int | None:
             else:
                 before = None
             rows = await letters.list(msgspec.structs.replace(which, limit=asked.limit, before=before))
-        contracts = _contracts()
+        contracts = _contracts(invocation)
         lines = [seen.line(row, contracts) for row in rows]
         if invocation.output.as_json:
             invocation.output.rows(lines)
@@ -132,7 +132,7 @@ def show(invocation: Invocation, asked: OneLetter) -> int | None:
     async def act() -> None:
         async with the_letters(invocation.settings) as letters:
             letter = await found(letters, asked.id, address=asked.route, group=asked.group)
-            _tell(invocation, await letters.shown(letter, _contracts(), reveal=asked.reveal))
+            _tell(invocation, await letters.shown(letter, _contracts(invocation), reveal=asked.reveal))
 
     return run_async(act)
 
@@ -211,7 +211,7 @@ def _tell(invocation: Invocation, shown: Any) -> None:
 def _warn(invocation: Invocation, letter: DeadLetter) -> None:
     from runtime import arguments
 
-    contract = _contracts().get(letter.address)
+    contract = _contracts(invocation).get(letter.address)
     if contract is None:
         return
     try:
@@ -225,10 +225,10 @@ def _warn(invocation: Invocation, letter: DeadLetter) -> None:
         invocation.output.note(f"it is still no {contract.__name__}, and would be buried again: {why}")
 
 
-def _contracts() -> Contracts:
-    from runtime import letters, registry
+def _contracts(invocation: Invocation) -> Contracts:
+    from runtime import letters, registry, wiring
 
-    return letters.contracts_of(registry.find().modules)
+    return letters.contracts_of(registry.find(catalog=wiring.catalog_of(invocation.settings)).modules)
 
 
 def _line(line: Any) -> dict[str, object]:

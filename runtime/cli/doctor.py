@@ -52,7 +52,7 @@ def doctor(invocation: Invocation, _: Options) -> int | None:
         found += _modules(())
         _print(invocation, found)
         return exits.WRONG
-    found += [Finding(part="settings", detail=f"environment {settings.env}"), *_modules(settings.modules)]
+    found += [Finding(part="settings", detail=f"environment {settings.env}"), *_modules(settings.modules, settings)]
     found += [*_disk(settings.millrace_home)]
     return run_async(lambda: _rest(invocation, settings, found))
 
@@ -128,10 +128,10 @@ def _installed_version(name: str) -> str | None:
         return None
 
 
-def _modules(names: tuple[str, ...]) -> Iterable[Finding]:
+def _modules(names: tuple[str, ...], settings: Settings | None = None) -> Iterable[Finding]:
     from runtime import injection, registry, wiring
 
-    modules = registry.find(names)
+    modules = registry.find(names, catalog=wiring.catalog_of(settings) if settings else None)
     yield from (Finding(part="modules", state="failed", detail=fault) for fault in modules.broken.values())
     try:
         registry.check_together(modules.modules)

@@ -46,9 +46,9 @@ def add(app: typer.Typer) -> None:
 
 def list_(invocation: Invocation, _: Options) -> int | None:
     """List the modules, with those that can't be used."""
-    from runtime import registry
+    from runtime import registry, wiring
 
-    found = registry.find()
+    found = registry.find(catalog=wiring.catalog_of(invocation.settings))
     lines = [
         ModuleLine(
             name=module.name,
@@ -68,8 +68,8 @@ def list_(invocation: Invocation, _: Options) -> int | None:
 
 def show(invocation: Invocation, asked: OneModule) -> int | None:
     """Show one module: its routes with what each guarantees, its arguments, what it needs."""
-    from runtime import descriptor, registry
+    from runtime import descriptor, registry, wiring
 
-    [module] = registry.load([asked.name])
+    [module] = registry.load([asked.name], catalog=wiring.catalog_of(invocation.settings))
     invocation.output.value(descriptor.describe(module))
     return None

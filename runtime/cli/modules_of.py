@@ -41,7 +41,7 @@ def _add_run(running: typer.Typer, module: Module) -> None:
     route = main_command(module)
     path = f"run {module.name}"
     if route is None or module.kind != "job":
-        command(running, path, Options, partial(run.service, module), help=module.summary)
+        command(running, path, module.arguments or Options, partial(run.service, module), help=module.summary)
     else:
         command(running, path, route.contract, partial(run.job, module, route), help=module.summary)
 

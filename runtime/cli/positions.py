@@ -92,7 +92,7 @@ def reset(invocation: Invocation, asked: ResetPositions) -> int | None:
             to=None if to is None else str(to),
             partitions=count,
         )
-        if note := _only_on_the_bus(asked.group, asked.address):
+        if note := _only_on_the_bus(invocation, asked.group, asked.address):
             invocation.output.note(note)
 
     return run_async(act)
@@ -113,13 +113,13 @@ def _said(to: int | None) -> str:
     return "where the bus says" if to is None else f"position {to}"
 
 
-def _only_on_the_bus(group: str, address: str) -> str:
+def _only_on_the_bus(invocation: Invocation, group: str, address: str) -> str:
     """Why this changes less than one might think; empty where it doesn't."""
     from contracts.module import StreamRoute
-    from runtime import registry
+    from runtime import registry, wiring
     from runtime.descriptor import guarantee_of
 
-    for module in registry.find().modules:
+    for module in registry.find(catalog=wiring.catalog_of(invocation.settings)).modules:
         for route in module.routes:
             if isinstance(route, StreamRoute) and (route.group, route.address) == (group, address):
                 if guarantee_of(module, route) == "transactional":

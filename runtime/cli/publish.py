@@ -173,9 +173,9 @@ def _tell(invocation: Invocation, answer: dict[str, Any], *, at: str) -> None:
 
 
 def _owner(invocation: Invocation, address: str) -> tuple[Module, Route]:
-    from runtime import registry
+    from runtime import registry, wiring
 
-    found = registry.find(invocation.settings.modules)
+    found = registry.find(invocation.settings.modules, catalog=wiring.catalog_of(invocation.settings))
     if owner := registry.owner_of(address, found.modules):
         return owner
     known = sorted(route.address for module in found.modules for route in module.routes)

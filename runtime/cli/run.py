@@ -30,7 +30,7 @@ def job(module: Module, route: JobRoute, invocation: Invocation, command: msgspe
     return run_async(lambda: _run_job(module, route, invocation, settings, command))
 
 
-def service(module: Module, invocation: Invocation, _: msgspec.Struct) -> int | None:
+def service(module: Module, invocation: Invocation, asked: msgspec.Struct) -> int | None:
     """Run a module until it is stopped by a signal."""
     from runtime.process import Signals, exit_code
 
@@ -39,7 +39,7 @@ def service(module: Module, invocation: Invocation, _: msgspec.Struct) -> int | 
         from runtime.http.server import HttpServer
         from runtime.worker import Worker, run_until_stopped
 
-        worker = Worker(invocation.settings, [module])
+        worker = Worker(invocation.settings, [module], arguments={module.name: asked} if module.arguments else {})
         worker.http = HttpServer(worker)
         signals.pass_to(worker.supervisor.stop)
         return exit_code(worker, await run_until_stopped(worker))

@@ -68,4 +68,4 @@ class Attempt:
         return self.passage.cut
 
     def _named(self) -> Work:
-        return Work(correlation_id=self.deliveries[0].envelope.correlation_id, module=self.mounted.module.name)
+        return Work(correlation_id=self.passage.source(self.deliveries).correlation_id, module=self.mounted.module.name)

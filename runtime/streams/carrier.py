@@ -24,12 +24,12 @@ from runtime.streams.parking import Parking
 from runtime.streams.partition import OwnedPartition
 from runtime.streams.passage import Passage
 from runtime.streams.scope import BareScope, StreamScope
+from runtime.streams.state import BatchState
+from runtime.streams.suspicion import Suspicion
 from runtime.supervisor import Fate
 from runtime.wiring import Adapters
 
 LEDGER_RETRY_MAX_S = 5.0
-ACQUIT_WITHIN_S = 3.0
-"""So long a suspect that came back is taken out of the charges, and so long it is waited for before one is judged."""
 RELEASED_WAIT_S = 1.0
 """Before what was released without anybody asking for it is tried again, in its lane."""
 
@@ -65,6 +65,7 @@ class Carrier:
         self._ledger = adapters.ledger
         self._bare = BareScope(adapters.log)
         self._parking = parking
+        self._suspicion = Suspicion(adapters.ledger, adapters.clock, self._until_answered)
         self._stopping = stopping
         self._tell = tell
         self._lost = lost
@@ -74,19 +75,19 @@ class Carrier:
         """To its end. What is still open when it is cut goes back unharmed. What broke outside its handler is our own
         fault: it is tried again after a pause, in its lane, so that it is neither acknowledged nor overtaken."""
         try:
-            if passage.suspect and not await self._charged(passage):
+            if passage.suspect and not await self._may_run(passage):
                 return
             while not await self._went(passage):
                 await self.clock.sleep(RELEASED_WAIT_S)
             if passage.suspect:
-                await self._came_back(passage)
+                await self._suspicion.came_back(passage)
         except LeaseLost:
             self._lost(passage.owned)
         finally:
             if passage.open:
                 await self._hand_back(passage)
                 if passage.suspect:
-                    await self._acquit(passage)
+                    await self._suspicion.acquit(passage)
 
     async def _went(self, passage: Passage) -> bool:
         try:
@@ -99,61 +100,29 @@ class Carrier:
         return True
 
     async def _on_its_way(self, passage: Passage) -> None:
+        if passage.tick is not None:
+            await self._attempts(passage, (), list, bury=False)
+            return
         delivery = passage.deliveries[0]
         if self._route.batch is None and self._parking.holds_back(passage):
             await self._until_answered(partial(self._park, passage, delivery))
         elif self._route.batch is None:
             message = passage.message
-            decode = (lambda: message) if message is not None else partial(self.mounted.decode, delivery.body)
+            decode = (lambda: message) if message is not None else partial(self.mounted.read, delivery.body)
             attempt = passage.parked.attempt if passage.parked else 1
             await self._attempts(passage, passage.deliveries, decode, attempt=attempt)
         else:
             await self._park_what_is_early(passage)
             await self._batch(passage, await self._decodable(passage))
 
-    async def _charged(self, passage: Passage) -> bool:
-        """Counts that it is run alone, before it is; False when that was done often enough: it is in quarantine."""
-        died = await self._charge(passage)
-        if died >= CRASH_CAP:
-            await self.clock.sleep(ACQUIT_WITHIN_S)  # who had it before may live, and be about to take its charge back
-            died = await self._charge(passage)
+    async def _may_run(self, passage: Passage) -> bool:
+        """A suspect is counted before it is run; False when that was done often enough: it is in quarantine."""
+        died = await self._suspicion.charges(passage)
         if died < CRASH_CAP:
             return True
         error = f"the process that handled it died {died} times, the last {died - 1} with this message alone"
         await self._bury(passage, passage.deliveries[0], outcome.Dead(reason="poison", error=error))
         return False
-
-    async def _charge(self, passage: Passage) -> int:
-        """How often a process died of it, as far as one knows: this run, which is yet to come, is counted for the one
-        in company that nobody could be charged for."""
-        parked, hold, position = passage.parked, passage.owned.hold, passage.deliveries[0].position
-        charges = 1
-        if parked is not None:
-            charges = await self._until_answered(lambda: self._ledger.parking.charge(parked))
-        elif hold is not None:
-            charges = await self._until_answered(lambda: self._ledger.partitions.charge(hold, position))
-        return charges
-
-    async def _acquit(self, passage: Passage) -> None:
-        """It goes back unharmed, so it killed nobody, and is not charged for that; unless the ledger is down for too
-        long to wait for it."""
-        parked, hold, position = passage.parked, passage.owned.hold, passage.deliveries[0].position
-        with suppress(TimeoutError):
-            async with self.clock.timeout(ACQUIT_WITHIN_S):
-                if parked is not None:
-                    await self._until_answered(lambda: self._ledger.parking.acquit(parked))
-                elif hold is not None:
-                    await self._until_answered(lambda: self._ledger.partitions.acquit(hold, position))
-
-    async def _came_back(self, passage: Passage) -> None:
-        """It is not the one that kills. That has to be known before the next one runs alone: if that one kills, this
-        one would be charged again, and again, and be quarantined in its place."""
-        owned, delivery = passage.owned, passage.deliveries[0]
-        if (hold := owned.hold) is None or passage.parked is not None or passage.open:
-            return
-        with suppress(LeaseLost):  # most were finished together with their effects; else the bus tells what was lost
-            span = (delivery.position, delivery.position + 1)
-            await self._until_answered(lambda: self._ledger.partitions.finish(hold, span))
 
     # Batches.
 
@@ -168,11 +137,11 @@ class Carrier:
         """Bury what can't be decoded, before the handler is called with the rest."""
         deliveries = tuple(passage.open.values())
         with suppress(Undecodable):  # as a rule there is none
-            return list(zip(deliveries, self.mounted.decode_all([one.body for one in deliveries]), strict=True))
+            return list(zip(deliveries, self.mounted.read_all([one.body for one in deliveries]), strict=True))
         good: list[Decoded] = []
         for delivery in deliveries:
             try:
-                good.append((delivery, self.mounted.decode(delivery.body)))
+                good.append((delivery, self.mounted.read(delivery.body)))
             except Undecodable as error:
                 await self._bury(passage, delivery, outcome.Dead(reason="undecodable", error=str(error)))
         return good
@@ -209,7 +178,7 @@ class Carrier:
         """Try until it is settled; a retry blocks its own lane only, and only for so long."""
         waited_s, doubtful = 0.0, self._route.dedupe_s > 0
         while True:
-            if doubtful:
+            if doubtful and deliveries:
                 left = await self._without_repeats(passage, deliveries)
                 if not left:
                     return outcome.Done()
@@ -321,27 +290,32 @@ class Carrier:
     def _scope(self, passage: Passage, deliveries: Sequence[Delivery]) -> Scope:
         if not self.mounted.transactional:
             return self._bare
+        state = None
+        if self.mounted.stateful:
+            state = BatchState(self._ledger.states, passage.owned, _held(passage), deliveries)
         return StreamScope(
             self._adapters,
             self.mounted,
-            deliveries[0].envelope,
+            passage.source(deliveries),
             partial(self._transaction, passage, deliveries),
-            always=self._route.dedupe_s > 0,
+            always=bool(deliveries) and (self._route.dedupe_s > 0 or self.mounted.stateful),
+            state=state,
+            sources=deliveries if self._route.batch else (),
         )
 
     def _transaction(
         self, passage: Passage, deliveries: Sequence[Delivery], *, handled: bool = True
     ) -> AbstractAsyncContextManager[Tx]:
-        name = (self._name + deliveries[0].envelope.correlation_id)[:63]
+        name = (self._name + passage.source(deliveries).correlation_id)[:63]
         counted = self._route.dedupe_s > 0 and handled
         ids = [one.envelope.id for one in deliveries if one.position in passage.open] if counted else []
         if passage.parked is not None:
             return self._ledger.parking.transaction(passage.parked, name=name, ids=ids, dedupe_s=self._route.dedupe_s)
-        if passage.owned.hold is None:
-            raise Unavailable("the ledger", "it did not answer when the partition was assigned")
+        if not deliveries:
+            return self._ledger.partitions.transaction(_held(passage), None, name=name)
         first, *besides = passage.spans([one.position for one in deliveries])
         return self._ledger.partitions.transaction(
-            passage.owned.hold, first, name=name, ids=ids, dedupe_s=self._route.dedupe_s, besides=besides
+            _held(passage), first, name=name, ids=ids, dedupe_s=self._route.dedupe_s, besides=besides
         )
 
     # Ends.
@@ -359,6 +333,8 @@ class Carrier:
                     committed = isinstance(attempt.scope, StreamScope) and attempt.scope.committed
                     await self._until_answered(lambda: self._parking.remove(passage, committed=committed))
                 self._finish(passage, deliveries, fate)
+            case outcome.Dead(error=error) if passage.tick is not None:
+                self._adapters.log.error("nothing came, and its handler failed at that", address=address, error=error)
             case outcome.Dead() if attempt.bury:
                 for delivery in deliveries:
                     await self._bury(passage, delivery, became, attempts=attempt.attempt)
@@ -414,6 +390,12 @@ class Carrier:
 def _messages_of(left: Sequence[Delivery], deliveries: Sequence[Delivery], messages: Sequence[Any]) -> list[Any]:
     positions = {delivery.position for delivery in left}
     return [message for one, message in zip(deliveries, messages, strict=True) if one.position in positions]
+
+
+def _held(passage: Passage) -> Hold:
+    if passage.owned.hold is None:
+        raise Unavailable("the ledger", "it did not answer when the partition was assigned")
+    return passage.owned.hold
 
 
 def _asked_to_end(passage: Passage) -> bool:

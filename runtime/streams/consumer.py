@@ -10,7 +10,7 @@ from typing import Any
 
 from contracts import metrics as metric
 from contracts.errors import LeaseLost, MillraceError, Transient, Unavailable, Undecodable
-from contracts.message import Delivery
+from contracts.message import Delivery, Envelope
 from contracts.module import StreamRoute
 from contracts.ports import Assignment
 from contracts.ports.partitions import Taken
@@ -195,7 +195,19 @@ class StreamConsumer:
             if owned.hold is None and not owned.ending:
                 with suppress(LeaseLost):  # someone took it at the same time: the bus will say whose it is
                     owned.taken_late(*await self._take(owned))
+        self._tick()
         await self._parking.look(tuple(self.owned.values()), self._offer)
+
+    def _tick(self) -> None:
+        """Call the handlers of partitions on which nothing has come for long, where the route wants that."""
+        if (every_s := self.route.tick_s) is None:
+            return
+        for owned in self.owned.values():
+            if owned.ticks(self._clock.monotonic(), every_s):
+                owned.ticking = True
+                id_ = self._clock.new_id()
+                tick = Envelope(id=id_, address=self.route.address, body=b"", correlation_id=id_)
+                self._offer(Passage(owned, (), _lane_of_batches(owned), tick=tick))
 
     def reported(self) -> None:
         """The ledger knows how far we are: what waited for that can start."""
@@ -246,7 +258,7 @@ class StreamConsumer:
             lane, passage = taken
             if passage.stale:
                 self._lanes.done(lane)
-                self._parking.ended(passage)
+                self._forget(passage)
             elif passage.parked is None and not passage.owned.may_start(passage.last):
                 self._lanes.hold(passage.owned, lane, passage)
                 self._hurry()
@@ -258,7 +270,7 @@ class StreamConsumer:
 
     def _start(self, lane: str | None, passage: Passage) -> None:
         if passage.stale or self._stopping:
-            self._parking.ended(passage)  # a suspect whose partition went away
+            self._forget(passage)  # a suspect whose partition went away
             return
         self._began(passage)
         self._tasks.start(self._run(lane, passage), name=f"{self.route.address} {passage.id}")
@@ -297,7 +309,7 @@ class StreamConsumer:
 
     def _ended_one(self, lane: str | None, passage: Passage) -> None:
         self.passages.discard(passage)
-        self._parking.ended(passage)
+        self._forget(passage)
         if not passage.suspect:
             self._lanes.done(lane)
         if passage.done is not None:
@@ -305,6 +317,11 @@ class StreamConsumer:
         if not self.passages:
             self.idle.set()
         self._solitude.ended()
+
+    def _forget(self, passage: Passage) -> None:
+        self._parking.ended(passage)
+        if passage.tick is not None:
+            passage.owned.ticking = False
 
     async def _ended(self, passages: Sequence[Passage]) -> None:
         """Returns when none of them runs any more."""

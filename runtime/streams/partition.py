@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from contracts.errors import LeaseLost
 from contracts.message import Delivery
@@ -37,6 +38,12 @@ class OwnedPartition:
         self.parked: set[str] = set()
         """Lanes in which something waits in the ledger."""
         self.parking = asyncio.Lock()
+        self.memory: Any = None
+        """What its handler remembers, as of the last commit: `BatchState` looks after it."""
+        self.turn = asyncio.Lock()
+        """Whose turn it is with that."""
+        self.quiet_since: float | None = None
+        self.ticking = False
         self.wants_reach = False
         """Something could be started if the ledger knew of it."""
         self.suspects_below = 0
@@ -65,6 +72,8 @@ class OwnedPartition:
     def taken(self, taken: Taken, parked: Iterable[str], *, durable: bool) -> None:
         """It is ours by the ledger too. Where the bus outlives us, nothing starts that the ledger doesn't know of."""
         self.hold = taken.hold
+        self.memory = None
+        self.ticking = False
         self.parked = set(parked)
         self.suspects_below = taken.suspects_below or 0
         self._skip = Spans(taken.finished)
@@ -129,6 +138,17 @@ class OwnedPartition:
                 step = self._steps.popleft()
                 self._ask_at = step if step < report.reach else self._ask_at
             self._reach = report.reach
+
+    def ticks(self, now: float, every_s: float) -> bool:
+        """Whether nothing has been on its way for so long; asked now and then, at monotonic `now`."""
+        if self.hold is None or self.ending or self.ticking:
+            return False
+        if self._open or self.quiet_since is None:
+            self.quiet_since = now
+        if now - self.quiet_since < every_s:
+            return False
+        self.quiet_since = now
+        return True
 
     @property
     def backlog(self) -> int:

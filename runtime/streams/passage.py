@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from contracts.message import Delivery
+from contracts.message import Delivery, Envelope
 from contracts.ports.parking import Parked
 from contracts.ports.partitions import Span
 from runtime.policy.retry import Cut
@@ -34,6 +34,7 @@ class Passage:
         "parked",
         "suspect",
         "task",
+        "tick",
     )
 
     open: dict[int, Delivery]
@@ -47,6 +48,7 @@ class Passage:
         message: Any = None,
         parked: Parked | None = None,
         suspect: bool = False,
+        tick: Envelope | None = None,
     ) -> None:
         self.owned = owned
         self.generation = owned.generation
@@ -56,6 +58,8 @@ class Passage:
         """Decoded, where its lane could not be known otherwise."""
         self.parked = parked
         self.suspect = suspect
+        self.tick = tick
+        """Instead of a delivery: its partition was quiet, and its handler is to be called all the same."""
         self.cut: Cut | None = None
         self.asleep = False
         """It waits for its next attempt: ending it now harms nothing."""
@@ -65,11 +69,18 @@ class Passage:
 
     @property
     def id(self) -> str:
-        return self.deliveries[0].envelope.id
+        return self.source(self.deliveries).id
 
     @property
     def last(self) -> int:
-        return self.deliveries[-1].position
+        return self.deliveries[-1].position if self.deliveries else -1
+
+    def source(self, deliveries: Sequence[Delivery]) -> Envelope:
+        """What an attempt at some of its deliveries goes by."""
+        if deliveries:
+            return deliveries[0].envelope
+        assert self.tick is not None
+        return self.tick
 
     @property
     def stale(self) -> bool:

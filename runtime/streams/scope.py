@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 
-from contracts.message import Envelope
+from contracts.message import Delivery, Envelope
 from contracts.module import StreamRoute
-from contracts.ports import Db, Emit, Log
+from contracts.ports import Db, Emit, Log, State
 from runtime.emit import CollectingEmitter
 from runtime.pipeline import Mounted
+from runtime.streams.state import BatchState
 from runtime.streams.transaction import MessageDb, Opens
 from runtime.wiring import Adapters
 
@@ -30,37 +32,62 @@ class StreamScope:
     """Each part is made only when the handler asks for it. When the block ends well, what was done with `db` and what
     was emitted are committed together with the position; else nothing of it has happened."""
 
-    def __init__(self, adapters: Adapters, mounted: Mounted, source: Envelope, opens: Opens, *, always: bool) -> None:
+    def __init__(
+        self,
+        adapters: Adapters,
+        mounted: Mounted,
+        source: Envelope,
+        opens: Opens,
+        *,
+        always: bool,
+        state: BatchState | None = None,
+        sources: Sequence[Delivery] = (),
+    ) -> None:
+        """`sources` are there for a batch."""
         self._adapters = adapters
         self._mounted = mounted
         self._source = source
         self._opens = opens
         self._always = always
+        self._state = state
+        self._sources = sources
         self._db: MessageDb | None = None
         self._emitter: CollectingEmitter | None = None
         self.committed = False
         """The end of the message is in the ledger."""
 
     async def __aenter__(self) -> StreamScope:
+        if self._state is not None:
+            await self._state.begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        ended_well = False
         try:
-            if kind is None:
-                await self._add_what_was_emitted()
-        except BaseException as failed:
-            await self._end(type(failed), failed, failed.__traceback__)
-            raise
-        await self._end(kind, error, trace)
+            try:
+                if kind is None:
+                    await self._keep()
+            except BaseException as failed:
+                await self._end(type(failed), failed, failed.__traceback__)
+                raise
+            await self._end(kind, error, trace)
+            ended_well = kind is None
+        finally:
+            if self._state is not None:
+                self._state.end(well=ended_well)
 
-    async def _add_what_was_emitted(self) -> None:
+    async def _keep(self) -> None:
+        """What was emitted, and what is to be remembered."""
         emitted = self._emitter.collected() if self._emitter else []
-        if emitted or self._always:
+        remembers = self._state is not None and self._state.changed
+        if emitted or remembers or self._always:
             tx = await self._transaction.begin()
             if emitted:
                 await self._adapters.ledger.outbox.add(emitted, tx=tx)
+            if self._state is not None and remembers:
+                await self._state.keep(tx)
 
     async def _end(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -80,6 +107,11 @@ class StreamScope:
         return self._db
 
     @property
+    def state(self) -> State:
+        assert self._state is not None  # injection has seen to it
+        return self._state
+
+    @property
     def log(self) -> Log:
         return self._adapters.log
 
@@ -93,5 +125,6 @@ class StreamScope:
                 by=f"{route.group} {route.address}",
                 source_id=self._source.id,
                 correlation_id=self._source.correlation_id,
+                sources=self._sources,
             )
         return self._emitter

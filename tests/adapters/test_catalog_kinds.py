@@ -113,3 +113,38 @@ columns:
   - {name: at, type: timestamp, nullable: false}
 """
     ) == ["4 time.max_future_s: is -1, expected a number (float >= 0.0)"]
+
+
+ENRICHMENT = """\
+name: rekeyed
+event: trip
+to: trips.rekeyed
+key: vendor_id
+"""
+
+
+def test_an_enrichment_is_checked_against_its_event(tmp_path: Path) -> None:
+    (tmp_path / "enrichments").mkdir()
+    (tmp_path / "events").mkdir()
+    path, catalog = tmp_path / "enrichments" / "rekeyed.yaml", YamlCatalog(tmp_path)
+
+    def told() -> list[str]:
+        with pytest.raises(Faults) as caught:
+            catalog.enrichment("rekeyed")
+        return [fault.removeprefix("enrichments/rekeyed.yaml:") for fault in caught.value.faults]
+
+    path.write_text(ENRICHMENT)
+    assert told() == [f"2 event: there is no event 'trip' in the catalog; there is no events/*.yaml in {tmp_path}"]
+    (tmp_path / "events" / "trip.yaml").write_text("name: trip\ntopic: trips\ncolumns: 5\n")
+    (fault,) = told()
+    assert fault.startswith("2 event: 'trip' can't be used: events/trip.yaml:3 columns: is 5, expected a list")
+    (tmp_path / "events" / "trip.yaml").write_text(
+        "name: trip\ntopic: trips\ncolumns:\n  - {name: vendor_id, type: int}\n  - {name: fare, type: decimal}\n"
+    )
+    assert catalog.enrichment("rekeyed").key == "vendor_id"
+    path.write_text(ENRICHMENT.replace("vendor_id", "fare").replace("trips.rekeyed", "trips") + "retries: 0\n")
+    assert told() == [
+        "3 to: trips is where the events come from",
+        "4 key: fare is decimal; a key is one of date, int, text, uuid",
+        "5 retries: is 0, expected a whole number (int >= 1)",
+    ]

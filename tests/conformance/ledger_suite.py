@@ -12,6 +12,7 @@ from tests.conformance import (
     ledger_positions,
     ledger_recording,
     ledger_settling,
+    ledger_states,
 )
 from tests.conformance.ledger_world import Promise
 
@@ -22,6 +23,7 @@ PROMISES: list[Promise] = [
     *ledger_leasing.PROMISES,
     *ledger_desk.PROMISES,
     *ledger_positions.PROMISES,
+    *ledger_states.PROMISES,
     *ledger_parking.PROMISES,
     *ledger_letters.PROMISES,
     *ledger_outbox.PROMISES,

@@ -94,6 +94,7 @@ class Row(msgspec.Struct, kw_only=True):
     open: int = 0
     finished: list[Span] = []
     charged: dict[int, set[int]] = {}
+    state: dict[str, bytes] = {}
     parked: dict[int, Waiting] = {}
 
 

@@ -10,6 +10,7 @@ from adapters.ledger.memory.outbox import MemoryOutbox
 from adapters.ledger.memory.parking import MemoryParking
 from adapters.ledger.memory.partitions import MemoryPartitions
 from adapters.ledger.memory.queue import MemoryQueue
+from adapters.ledger.memory.states import MemoryStates
 from contracts.ports.clock import Clock
 
 
@@ -24,6 +25,7 @@ class MemoryLedger:
         self.queue = MemoryQueue(self._books)
         self.desk = MemoryDesk(self._books)
         self.partitions = MemoryPartitions(self._books)
+        self.states = MemoryStates(self._books)
         self.outbox = MemoryOutbox(self._books)
         self.parking = MemoryParking(self._books, self.partitions)
         self.dead_letters = MemoryDeadLetters(self._books, self.parking, self.queue)

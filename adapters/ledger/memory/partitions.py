@@ -34,7 +34,7 @@ class MemoryPartitions:
                     group, partition, stored=row.incarnation or "", came=incarnation, position=row.position
                 )
             row.position = row.reach = row.suspects_below = None
-            row.finished, row.charged = [], {}
+            row.finished, row.charged, row.state = [], {}, {}
         if row.worker_id is None:
             row.suspects_below = None
         elif row.worker_id != worker_id:
@@ -68,14 +68,14 @@ class MemoryPartitions:
     def transaction(
         self,
         hold: Hold,
-        span: Span,
+        span: Span | None,
         *,
         name: str,
         ids: Sequence[str] = (),
         dedupe_s: float = 0.0,
         besides: Sequence[Span] = (),
     ) -> AbstractAsyncContextManager[Tx]:
-        spans = apart((span, *besides))
+        spans = apart(besides if span is None else (span, *besides))
         return self._transaction(hold, spans, ids if dedupe_s > 0 else (), dedupe_s)
 
     async def finish(self, hold: Hold, span: Span) -> None:
@@ -127,7 +127,7 @@ class MemoryPartitions:
             raise still_held(group, address, held)
         for _, row in rows:
             row.epoch += 1
-            row.position, row.finished, row.charged = to, [], {}
+            row.position, row.finished, row.charged, row.state = to, [], {}, {}
             row.incarnation = row.reach = row.suspects_below = row.worker_id = None
             row.lag = row.open = 0
         return len(rows)

@@ -11,6 +11,7 @@ from adapters.ledger.postgres.parking import PostgresParking
 from adapters.ledger.postgres.partitions import PostgresPartitions
 from adapters.ledger.postgres.queue import PostgresQueue
 from adapters.ledger.postgres.session import Session
+from adapters.ledger.postgres.states import PostgresStates
 from adapters.ledger.postgres.wakes import Wakes
 from contracts.errors import Unavailable
 
@@ -30,6 +31,7 @@ class PostgresLedger:
         self.queue = PostgresQueue(self._session, self._wakes)
         self.desk = PostgresDesk(self._session)
         self.partitions = PostgresPartitions(self._session)
+        self.states = PostgresStates(self._session)
         self.outbox = PostgresOutbox(self._session)
         self.parking = PostgresParking(self._session)
         self.dead_letters = PostgresDeadLetters(self._session)

@@ -89,14 +89,14 @@ class PostgresPartitions:
     def transaction(
         self,
         hold: Hold,
-        span: Span,
+        span: Span | None,
         *,
         name: str,
         ids: Sequence[str] = (),
         dedupe_s: float = 0.0,
         besides: Sequence[Span] = (),
     ) -> AbstractAsyncContextManager[Tx]:
-        sql, *args = finishing(hold, (span, *besides), ids=ids, dedupe_s=dedupe_s)
+        sql, *args = finishing(hold, besides if span is None else (span, *besides), ids=ids, dedupe_s=dedupe_s)
         return self._session.db.scoped(name=name, guard=Guard(sql=sql, args=tuple(args))).transaction()
 
     async def finish(self, hold: Hold, span: Span) -> None:
@@ -195,7 +195,7 @@ async def _take(connection: Any, hold: Hold, worker_id: str, incarnation: str, *
         if durable and position is not None:
             return None
         position = None
-        for part in ("begin_anew", "clear_spans", "clear_charges"):
+        for part in ("begin_anew", "clear_spans", "clear_charges", "clear_state"):
             await connection.execute(SQL[part], id_, timeout=STATEMENT_TIMEOUT_S)
     finished = await _compact(connection, id_, position, ())
     held = await _row(connection, SQL["take"], id_, hold.epoch, worker_id, incarnation)

@@ -48,6 +48,9 @@ select $1, s.first, s.past from unnest($2::text::numeric[], $3::text::numeric[])
 -- name: clear_charges
 delete from millrace.charges where partition_id = $1
 
+-- name: clear_state
+delete from millrace.states where partition_id = $1
+
 -- name: begin_anew
 update millrace.partitions set position = null, reach = null, suspects_below = null where id = $1
 
@@ -196,6 +199,9 @@ cleared as (
 ),
 acquitted as (
     delete from millrace.charges c using these t where c.partition_id = t.id
+),
+forgotten as (
+    delete from millrace.states s using these t where s.partition_id = t.id
 )
 select count(*)::int from these
 
