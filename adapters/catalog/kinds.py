@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
@@ -35,8 +36,15 @@ DATASET = Kind(
     decisive=frozenset({"source", "columns", "format", "compression", "key", "duplicates", "mode", "partition_by"}),
 )
 EVENT = Kind(name="event", folder="events", struct=Event, decisive=frozenset({"columns", "time"}))
+AGGREGATION = Kind(
+    name="aggregation",
+    folder="aggregations",
+    struct=Aggregation,
+    decisive=frozenset({"key", "window", "measures", "to", "late", "lateness_s"}),
+    of_event=True,
+)
 ENRICHMENT = Kind(
     name="enrichment", folder="enrichments", struct=Enrichment, decisive=frozenset({"lookup"}), of_event=True
 )
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, ENRICHMENT)
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT)

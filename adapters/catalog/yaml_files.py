@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.catalog.declaration import declaration_of
-from adapters.catalog.kinds import DATASET, ENRICHMENT, EVENT, KINDS, D, Kind
+from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, D, Kind
 from adapters.catalog.yaml_tree import LARGEST_BYTES
+from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.errors import Faults, NotFound
@@ -38,6 +39,12 @@ class YamlCatalog:
 
     def event(self, name: str) -> Event:
         return self.declared(EVENT, name)
+
+    def aggregations(self) -> list[str]:
+        return self.names(AGGREGATION)
+
+    def aggregation(self, name: str) -> Aggregation:
+        return self.declared(AGGREGATION, name)
 
     def enrichments(self) -> list[str]:
         return self.names(ENRICHMENT)

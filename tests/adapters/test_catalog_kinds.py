@@ -148,3 +148,22 @@ def test_an_enrichment_is_checked_against_its_event(tmp_path: Path) -> None:
         "4 key: fare is decimal; a key is one of date, int, text, uuid",
         "5 retries: is 0, expected a whole number (int >= 1)",
     ]
+
+
+def test_an_aggregation_is_checked_against_its_event(tmp_path: Path) -> None:
+    for folder in ("events", "aggregations"):
+        (tmp_path / folder).mkdir()
+    for place in ("events/trip.yaml", "aggregations/trips_by_zone.yaml"):
+        (tmp_path / place).write_text((CATALOG / place).read_text())
+    path, catalog = tmp_path / "aggregations" / "trips_by_zone.yaml", YamlCatalog(tmp_path)
+    assert catalog.aggregation("trips_by_zone").measures[1].of == "total_amount"
+    sound = path.read_text()
+    path.write_text(sound.replace("of: total_amount", "of: totl_amount").replace("disorder_s: 30", "disorder_s: -1"))
+    with pytest.raises(Faults) as caught:
+        catalog.aggregation("trips_by_zone")
+    assert [fault.partition(": ")[0].partition(" ")[2] for fault in caught.value.faults] == [
+        "measures[1].of", "disorder_s",
+    ]  # fmt: skip
+    path.write_text(sound.replace("kind: tumbling", "kind: tumblng"))
+    with pytest.raises(Faults, match=r"window\.kind: is 'tumblng'; allowed is one of .*did you mean tumbling\?"):
+        catalog.aggregation("trips_by_zone")

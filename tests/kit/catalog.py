@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.errors import NotFound
@@ -32,6 +33,12 @@ class DeclaredCatalog:
 
     def event(self, name: str) -> Event:
         return self._named(Event, name)
+
+    def aggregations(self) -> list[str]:
+        return sorted(self._of(Aggregation))
+
+    def aggregation(self, name: str) -> Aggregation:
+        return self._named(Aggregation, name)
 
     def enrichments(self) -> list[str]:
         return sorted(self._of(Enrichment))
