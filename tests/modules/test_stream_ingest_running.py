@@ -103,4 +103,4 @@ async def test_a_worker_has_the_routes_of_its_arguments(db: PostgresDb, tmp_path
 
 
 async def _listed(db: PostgresDb, rows: int) -> bool:
-    return await db.fetch_value("select coalesce(sum(rows), 0) from millrace.lake_files") == rows
+    return bool(await db.fetch_value("select coalesce(sum(rows), 0) = $1 from millrace.lake_files", rows))
