@@ -32,7 +32,7 @@ def declare(made: Module, catalog: Catalog, arguments: RunStreamIngest) -> None:
         made.stream(
             event.topic,
             struct_of(event),
-            batch=Batch(rows=land.rows, wait_s=land.wait_s),
+            batch=Batch(rows=land.rows, wait_s=land.wait_s, bytes=land.bytes),
             timeout_s=120.0,
             partitions=event.partitions,
             retention_s=event.retention_days * 86400,
