@@ -19,7 +19,7 @@ from contracts.errors import Faults, Permanent
 from contracts.event import Event
 from contracts.stream_ingest import BatchLanded
 from modules.batch_etl.module import export_quarantine, list_quarantine, show_quarantined
-from modules.stream_ingest import table
+from modules.stream_ingest import shelf, table
 from modules.stream_ingest.measures import EVENTS, LAND_LATENCY
 from modules.stream_ingest.module import forget_expired
 from tests.modules.batch_etl_kit import SilentLog
@@ -186,6 +186,19 @@ async def test_refused_messages_go_when_their_time_is_over(db: PostgresDb, tmp_p
     await db.execute("update millrace.quarantine set expires_at = now() - interval '1 second'")
     await forget_expired(db, SilentLog())
     assert await ingest.refused() == []
+
+
+async def test_many_that_are_over_go_with_batch_after_batch(
+    db: PostgresDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "FORGOTTEN_AT_ONCE", 2)
+    ingest = await lander(db, tmp_path, APPENDED)
+    await ingest.land(*[b"x"] * 5)
+    await db.execute("update millrace.quarantine set expires_at = now() - interval '1 second'")
+    await ingest.wait(3600)
+    for left in (3, 1, 0):
+        await ingest.land(order(1))
+        assert len(await ingest.refused()) == left
 
 
 async def test_a_batch_that_fails_leaves_nothing(db: PostgresDb, tmp_path: Path) -> None:
