@@ -1,9 +1,10 @@
-"""kill -9 at every step of a batch's way into table and lake: each event lands exactly once in both."""
+"""kill -9 and stalls at every step of a batch's way into table and lake: each event lands exactly once in both."""
 
 from __future__ import annotations
 
 import io
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from runtime.wiring import Adapters
 from tests.kit import services
 from tests.kit.doomed_ingest import POINTS
 from tests.kit.stream_worker import chosen
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.timeout(180), pytest.mark.usefixtures("unwatched")]
 
@@ -34,9 +36,7 @@ async def test_each_event_lands_once_though_workers_die(
 ) -> None:
     server: services.Running = request.getfixturevalue("kafka" if mq == "kafka" else "redis_server")
     topic = f"t{SystemClock().new_id()[-8:]}.things"
-    command = [sys.executable, "-m", "tests.kit.doomed_ingest", "--url", database_url, "--mq", mq]
-    command += ["--server", server.url]
-    command += ["--directory", str(tmp_path), "--topic", topic, "--rows", str(ROWS), "--refused", str(REFUSED)]
+    command = worker(database_url, tmp_path, mq, server.url, topic)
     dying = [*command, "--die-at", point]
     with anyio.fail_after(150):
         # The first worker makes the topic; what is published is there for it or for the next.
@@ -51,8 +51,50 @@ async def test_each_event_lands_once_though_workers_die(
         last = await anyio.run_process(command, check=False)
     assert ends == [-signal.SIGKILL] * 2
     assert last.returncode == 0, last.stderr
+    await everything_landed_once(db, tmp_path)
+
+
+@pytest.mark.parametrize("mq", ["kafka", "redis-stream"])
+@pytest.mark.parametrize("point", ["written", "landed"])
+async def test_a_worker_that_stalls_and_wakes_up_lands_nothing_more(
+    mq: str, point: str, db: PostgresDb, database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Taken for dead, it wakes up between its file, or its last statement, and its commit."""
+    server: services.Running = request.getfixturevalue("kafka" if mq == "kafka" else "redis_server")
+    topic = f"t{SystemClock().new_id()[-8:]}.things"
+    command = worker(database_url, tmp_path, mq, server.url, topic)
+    with anyio.fail_after(150):
+        async with await anyio.open_process([*command, "--die-at", point, "--signal", "SIGSTOP"]) as stalled:
+            try:
+                assert stalled.stdout is not None
+                await stalled.stdout.receive()
+                await publish(database_url, tmp_path, mq, server.url, topic)
+                await until(lambda: is_stopped(stalled.pid), timeout_s=60, what="the stall")
+                other = await anyio.run_process(command, check=False)
+                assert other.returncode == 0, other.stderr
+                await everything_landed_once(db, tmp_path)
+                stalled.send_signal(signal.SIGCONT)
+                await stalled.wait()
+            finally:
+                if stalled.returncode is None:
+                    stalled.kill()
+    await everything_landed_once(db, tmp_path)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process stands still."""
+    listed = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listed.stdout.strip().startswith("T")
+
+
+def worker(url: str, directory: Path, mq: str, server: str, topic: str) -> list[str]:
+    command = [sys.executable, "-m", "tests.kit.doomed_ingest", "--url", url, "--mq", mq, "--server", server]
+    return [*command, "--directory", str(directory), "--topic", topic, "--rows", str(ROWS), "--refused", str(REFUSED)]
+
+
+async def everything_landed_once(db: PostgresDb, directory: Path) -> None:
     assert await db.fetch_value("select array_agg(id order by id) from things") == list(range(ROWS))
-    assert await in_files(db, tmp_path) == list(range(ROWS))
+    assert await in_files(db, directory) == list(range(ROWS))
     refused = await db.fetch("select raw from millrace.quarantine order by raw")
     assert [row["raw"] for row in refused] == [f"no thing {number}" for number in range(REFUSED)]
     assert await db.fetch_value("select count(*) from millrace.dead_letters") == 0

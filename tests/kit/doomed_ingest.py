@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import signal
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -85,7 +86,7 @@ async def main(given: argparse.Namespace) -> int:
     """Work until SIGTERM, or until so many rows are in the table and in files, and so many messages in quarantine."""
     if given.die_at:
         after = given.die_at == "written"
-        faults.at(POINTS[given.die_at], Kill(), nth=given.nth, after=after)
+        faults.at(POINTS[given.die_at], Kill(signal=signal.Signals[given.signal]), nth=given.nth, after=after)
     settings = chosen(given.url, Path(given.directory), mq=given.mq, server=given.server)
     worker = Worker(settings, [module(given.topic)], adapters=DoomedAdapters(settings))
     process.listen_for_signals(worker)
@@ -116,5 +117,6 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, required=True, help="end when so many rows have landed")
     parser.add_argument("--refused", type=int, default=0, help="and so many messages were refused")
     parser.add_argument("--die-at", choices=POINTS, default="")
+    parser.add_argument("--signal", choices=("SIGKILL", "SIGSTOP"), default="SIGKILL")
     parser.add_argument("--nth", type=int, default=2, help="at the how manieth time")
     raise SystemExit(asyncio.run(main(parser.parse_args())))
