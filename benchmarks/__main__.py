@@ -12,6 +12,7 @@ BENCHMARKS = {
     "streams": "streams on Kafka, against FastStream and aiokafka by hand",
     "redis_streams": "small messages on Redis, against taskiq, arq, dramatiq, Celery, and XREADGROUP by hand",
     "scaling": "4 worker processes against 1, on Kafka and on Redis",
+    "ingest": "events from Kafka into PostgreSQL, against COPY and ON CONFLICT by hand, and row by row",
     "batch_etl": "a million-row CSV into PostgreSQL, against COPY into staging and SQL, and dlt",
 }
 

@@ -102,5 +102,11 @@ async def test_a_worker_has_the_routes_of_its_arguments(db: PostgresDb, tmp_path
     assert await db.fetch_value("select count(*) from orders") == len(NUMBERS)
 
 
+async def test_a_worker_without_events_says_so(db: PostgresDb, tmp_path: Path) -> None:
+    async with running(db, tmp_path) as ingest:
+        said = [line["message"] for line in ingest.lines()]
+    assert any(message.startswith("no event lands") for message in said)
+
+
 async def _listed(db: PostgresDb, rows: int) -> bool:
-    return int(await db.fetch_value("select coalesce(sum(rows), 0) from millrace.lake_files")) == rows
+    return bool(await db.fetch_value("select coalesce(sum(rows), 0) = $1 from millrace.lake_files", rows))

@@ -19,7 +19,7 @@ from contracts.errors import Faults, Permanent
 from contracts.event import Event
 from contracts.stream_ingest import BatchLanded
 from modules.batch_etl.module import export_quarantine, list_quarantine, show_quarantined
-from modules.stream_ingest import table
+from modules.stream_ingest import shelf, table
 from modules.stream_ingest.measures import EVENTS, LAND_LATENCY
 from modules.stream_ingest.module import forget_expired
 from tests.modules.batch_etl_kit import SilentLog
@@ -93,14 +93,16 @@ async def test_a_key_of_all_columns_keeps_one_of_each(db: PostgresDb, tmp_path: 
     assert await ingest.rows("select a, b from pairs order by a") == [(1, 1), (2, 1)]
 
 
-async def test_a_large_batch_is_merged_in_steps(
-    db: PostgresDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(table, "AT_ONCE", 3)
-    ingest = await lander(db, tmp_path, KEYED)
-    await ingest.land(*[order(number) for number in range(1, 9)], *[order(4, amount="7")])
-    rows = await ingest.rows("select count(*), max(amount) from shop.orders")
-    assert rows == [(8, Decimal(7))]
+async def test_a_session_serves_one_declaration_after_the_other(db: PostgresDb, tmp_path: Path) -> None:
+    """Nothing that one of them left there gets into the other's table."""
+    for columns in (ORDER_COLUMNS, [*ORDER_COLUMNS, {"name": "note"}]):
+        name = f"orders_{len(columns)}"
+        ingest = await lander(db, tmp_path, declared({"table": name, "key": ["order_id"]}, columns))
+        with pytest.raises(Crashed):
+            await ingest.land(order(9), crash=True)
+        await ingest.land(order(1))
+        await ingest.land(order(2))
+        assert await ingest.rows(f"select order_id from {name} order by 1") == [(1,), (2,)]  # noqa: S608
 
 
 async def test_batches_that_share_keys_never_wait_in_a_circle(db: PostgresDb, tmp_path: Path) -> None:
@@ -184,6 +186,19 @@ async def test_refused_messages_go_when_their_time_is_over(db: PostgresDb, tmp_p
     await db.execute("update millrace.quarantine set expires_at = now() - interval '1 second'")
     await forget_expired(db, SilentLog())
     assert await ingest.refused() == []
+
+
+async def test_many_that_are_over_go_with_batch_after_batch(
+    db: PostgresDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "FORGOTTEN_AT_ONCE", 2)
+    ingest = await lander(db, tmp_path, APPENDED)
+    await ingest.land(*[b"x"] * 5)
+    await db.execute("update millrace.quarantine set expires_at = now() - interval '1 second'")
+    await ingest.wait(3600)
+    for left in (3, 1, 0):
+        await ingest.land(order(1))
+        assert len(await ingest.refused()) == left
 
 
 async def test_a_batch_that_fails_leaves_nothing(db: PostgresDb, tmp_path: Path) -> None:
