@@ -140,7 +140,7 @@ def struct_of(event: Event) -> type[msgspec.Struct]:
     """The Struct whose decoder takes exactly what the declaration allows: the same one for equal declarations. A
     timestamp without an offset becomes one of its column's time zone."""
     rules = [
-        (column.name, rule or _kept, None if column.default is None else _value(column, column.default))
+        (column.name, rule or _kept, None if column.default is None else value_of(column, column.default))
         for column in event.columns
         if (rule := _rule_of(column)) is not None or column.default is not None
     ]
@@ -162,7 +162,7 @@ def _field_of(column: Column) -> Any:
     type_ = _type_of(column)
     if column.default is not None:
         # One of JSON is left to the check: a value that can be changed is no default of a Struct.
-        return column.name, type_ | None, None if column.type == "json" else _value(column, column.default)
+        return column.name, type_ | None, None if column.type == "json" else value_of(column, column.default)
     return (column.name, type_ | None, None) if column.nullable else (column.name, type_)
 
 
@@ -175,7 +175,7 @@ def _type_of(column: Column) -> Any:
         limits = {"max_length": column.max_length, "pattern": column.pattern and _whole(column.pattern)}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
     if _listed(column) and not limits:
-        return Literal[tuple(_value(column, choice) for choice in column.choices)]
+        return Literal[tuple(value_of(column, choice) for choice in column.choices)]
     if column.type == "int":
         limits = {"ge": _INT_MIN, "le": _INT_MAX} | limits
     return Annotated[_TYPES[column.type], Meta(**limits)] if limits else _TYPES[column.type]
@@ -265,7 +265,7 @@ def _bounds(column: Column) -> Rule:
 
 
 def _choices(column: Column) -> Rule:
-    allowed = {_value(column, choice) for choice in column.choices}
+    allowed = {value_of(column, choice) for choice in column.choices}
 
     def check(value: Any) -> Any:
         if value not in allowed:
@@ -276,10 +276,10 @@ def _choices(column: Column) -> Rule:
 
 
 def _bound(column: Column, given: str | float | None) -> Any:
-    return None if given is None else _value(column, given)
+    return None if given is None else value_of(column, given)
 
 
-def _value(column: Column, given: str | float) -> Any:
+def value_of(column: Column, given: str | float) -> Any:
     """A default, a bound or a choice as its column's type has it; raises `ValueError` where it is none."""
     try:
         if column.type == "text":
@@ -303,7 +303,7 @@ def _value_faults(column: Column) -> list[Fault]:
     given |= {f"choices[{at}]": choice for at, choice in enumerate(column.choices)}
     for path, value in given.items():
         try:
-            values[path] = None if value is None else _value(column, value)
+            values[path] = None if value is None else value_of(column, value)
         except ValueError:
             found.append((path, f"{value!r} is not a value of a {column.type} column"))
     if column.pattern is not None:
