@@ -123,25 +123,27 @@ class DatasetLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rejected rows that are kept, the newest load first."""
+    """Rejected rows of files and messages of streams that are kept, the newest first."""
 
-    dataset: Annotated[str | None, Meta(description="Only of this dataset.")] = None
-    file: Annotated[str | None, Meta(description="Only of this file.")] = None
+    dataset: Annotated[str | None, Meta(description="Only of this dataset or event.")] = None
+    file: Annotated[str | None, Meta(description="Only of this file or topic.")] = None
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 50
 
 
 class QuarantinedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A rejected row. `raw` is its text in the file, cut to 8 KiB, personal values masked; where `escaped`, bytes that
-    are not text stand as \\xNN and a backslash as two."""
+    """A rejected row of a file, or a message of an event: then `file` is its topic, and `line` its position there in
+    `partition`. `raw` is its text, cut to 8 KiB, personal values masked; where `escaped`, bytes that are not text stand
+    as \\xNN and a backslash as two."""
 
     id: int
     dataset: str
     file: str
     line: int
+    partition: int | None
     reasons: tuple[str, ...]
     raw: str
     raw_bytes: int
-    """How long the row is in the file."""
+    """How long it is in whole."""
     escaped: bool
     job_id: str
     rejected_at: datetime
@@ -157,9 +159,9 @@ class ShowQuarantined(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class ExportQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Write rejected rows to a file, one JSON object a line."""
 
-    dataset: Annotated[str, Meta(min_length=1, description="Of this dataset.")]
+    dataset: Annotated[str, Meta(min_length=1, description="Of this dataset or event.")]
     to: Annotated[str, Meta(min_length=1, description="A path under the files root, ending in .jsonl.")]
-    file: Annotated[str | None, Meta(description="Only of this source file.")] = None
+    file: Annotated[str | None, Meta(description="Only of this source file or topic.")] = None
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):

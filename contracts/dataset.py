@@ -30,6 +30,9 @@ ORDERED: frozenset[str] = frozenset({"int", "float", "decimal", "date", "timesta
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 """What stands in braces in a source."""
 
+LAKE = "lake:"
+"""How a source begins that is not a place of files but a lake, by its name."""
+
 Fault = tuple[str, str]
 """The path of what is wrong (`columns[2].min`) and what is wrong with it."""
 
@@ -145,11 +148,12 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Files that become a table.
 
     `source` is a path or glob on the Files port; `{date}` in it stands for the run's date (`{date:%Y/%m/%d}` for
-    another form). `compression` is told by the file's ending unless given. `mode`: `upsert` merges by key, `append`
-    adds (each content once), `replace` swaps the rows of the run's date, told by `partition_by` (a date column, or a
-    timestamp's UTC date; without it the whole table). `extra_columns` says what becomes of columns that are in a
-    file but not declared. A row longer than `max_row_bytes` is rejected; of one run at most `quarantine_rows`
-    rejected rows are kept, for `quarantine_days`, and all are counted.
+    another form). `lake:NAME` is the whole files of the lake that the event NAME lands in: of the run's date, or all.
+    `compression` is told by the file's ending unless given. `mode`: `upsert` merges by key, `append` adds (each content
+    once), `replace` swaps the rows of the run's date, told by `partition_by` (a date column, or a timestamp's UTC date;
+    without it the whole table). `extra_columns` says what becomes of columns that are in a file but not declared. A row
+    longer than `max_row_bytes` is rejected; of one run at most `quarantine_rows` rejected rows are kept, for
+    `quarantine_days`, and all are counted.
     """
 
     name: SqlName
@@ -234,6 +238,10 @@ def column_faults(columns: Sequence[Column]) -> list[Fault]:
 
 def source_faults(source: str, path: str) -> list[Fault]:
     """What is wrong with a source pattern, before any file is looked for."""
+    if source.startswith(LAKE):
+        name = source.removeprefix(LAKE)
+        bare = re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name)
+        return [] if bare else [(path, f"{source!r}: behind lake: stands the name of an event, and nothing else")]
     found: list[Fault] = []
     if source.startswith("/") or "\\" in source or ".." in source.split("/"):
         found.append((path, f"{source!r} must be relative to the files root, with / and without .."))

@@ -50,16 +50,29 @@ class EventTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Lake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Files under `path`/date=YYYY-MM-DD/ on the Files port, and a manifest that lists the whole ones. A file is
-    written when it has `rows` or `bytes`, or `wait_s` after its first row came."""
+    """Files under `path`/date=YYYY-MM-DD/ on the Files port, and a manifest that lists the whole ones. Files are
+    written, one for each (UTC) date of event time, when there are `rows` or `bytes` (of messages) for them in a
+    partition, or `wait_s` after the first of them came."""
 
     path: Annotated[str, Meta(min_length=1)]
     format: Literal["parquet", "json", "csv"] = "parquet"
+    rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 32 << 20
+    wait_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+
+    def faults(self) -> list[Fault]:
+        if self.path.startswith("/") or "\\" in self.path or ".." in self.path.split("/") or not self.path.strip("/"):
+            return [("path", f"{self.path!r} must be a folder below the files root, with / and without ..")]
+        return []
 
 
 class Land(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where `stream_ingest` puts events: a `table`, a `lake`, or both. With a `key` a row replaces the one of its key;
-    without, every event is a row. A batch has at most `rows` and `bytes`, and waits at most `wait_s` for more."""
+    without, every event is a row. A batch has at most `rows` and `bytes`, and waits at most `wait_s` for more.
+
+    `announce` says for what `ingest.batch_landed` is published: for whole `files` of the lake (the default: they are
+    few, and worth waiting for), for `batches` in the table as well (each then costs a message), or for nothing.
+    """
 
     table: TableName | None = None
     key: tuple[SqlName, ...] = ()
@@ -68,11 +81,13 @@ class Land(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     bytes: Annotated[int, Meta(ge=1024)] = 32 << 20
     wait_s: Annotated[float, Meta(gt=0, le=3600)] = 1.0
     quarantine_days: Annotated[int, Meta(ge=1)] = 30
+    announce: Literal["files", "batches", "nothing"] = "files"
 
     def faults(self, columns: Sequence[Column]) -> list[Fault]:
         """What contradicts itself, or the columns, by path within it."""
         found: list[Fault] = []
         types = {column.name: column.type for column in columns}
+        empty = {column.name for column in columns if column.nullable and column.default is None}
         if self.table is None and self.lake is None:
             found.append(("table", "name a table, a lake, or both"))
         if self.table is not None and self.table.startswith("millrace."):
@@ -84,6 +99,10 @@ class Land(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 found.append((f"key[{at}]", f"{name!r} is not among the columns ({', '.join(types)})"))
             elif types[name] == "json":
                 found.append((f"key[{at}]", f"{name} is json, which has no equality"))
+            elif name in empty:
+                found.append((f"key[{at}]", f"{name} must have nullable: false, or a default: null equals nothing"))
+        if self.lake is not None:
+            found += [(f"lake.{path}", why) for path, why in self.lake.faults()]
         return found
 
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from contracts.dataset import Column
+from contracts.quarantine import Reason
 from modules.batch_etl.layouts import layouts, typed_layout
-from modules.batch_etl.rules import Reason, Rule, Rules
+from modules.batch_etl.rules import Rule, Rules
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from contracts.batch_etl import CheckDataset, CheckedDataset, RejectedRow, RunBatchEtl
 from contracts.dataset import Dataset
 from contracts.ports import Db, Files
+from contracts.table import table_named
 from modules.batch_etl import table
 from modules.batch_etl.intake import Intake
 from modules.batch_etl.plan import Part, plan
@@ -24,8 +25,8 @@ class _Enough(Exception):
 async def check(cmd: CheckDataset, dataset: Dataset, db: Db, files: Files) -> CheckedDataset:
     """Raises `Faults` for a wrong declaration, `BadInput` for files or a table that don't fit it."""
     rules = Rules(dataset, day=cmd.date if dataset.partition_by else None)
-    parts = await plan(dataset, RunBatchEtl(dataset=dataset.name, date=cmd.date, source=cmd.source), files)
-    there = await table.inspect(db, dataset.table)
+    parts = await plan(dataset, RunBatchEtl(dataset=dataset.name, date=cmd.date, source=cmd.source), files, db)
+    there = await table_named(db, dataset.table)
     changes = table.create(dataset, rules) if there is None else await table.changes(db, dataset, rules, there)
     intake = Intake(dataset, rules)
     try:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from contracts.dataset import CsvFormat, Dataset
 from contracts.errors import BadInput
+from contracts.quarantine import MASK, Reason
 from modules.batch_etl.csv_records import Record, Splitter, rstrip_line_end
 from modules.batch_etl.octets import Octets
 from modules.batch_etl.rows import Bad, Piece, Rows, match_columns
-from modules.batch_etl.rules import MASK, Reason
 
 if TYPE_CHECKING:
     import polars as pl

@@ -22,7 +22,7 @@ from modules.batch_etl.record import LoadedFile
 from modules.batch_etl.rejects import Rejects
 from modules.batch_etl.rows import Bad, Piece, Reader, Rows
 from modules.batch_etl.rules import Rules
-from modules.batch_etl.source import Fingerprint, blocks
+from modules.batch_etl.source import begun, blocks
 from modules.batch_etl.threads import each_in_thread, in_thread
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Intake:
                 if not info.size_bytes:
                     if not self.dataset.allow_empty:
                         raise BadInput(f"{info.path} is empty: it has 0 bytes (allow_empty: true lets it pass)")
-                    self.files[-1].content = Fingerprint().value
+                    self.files[-1].content = begun(info).value
                     continue
                 async with aclosing(self._of_one(files, info, told)) as frames:
                     async for frame in frames:
@@ -76,7 +76,7 @@ class Intake:
             raise
 
     async def _of_one(self, files: Files, info: FileInfo, told: Told) -> AsyncGenerator[pl.DataFrame]:
-        taken, before = Fingerprint(), self.bytes
+        taken, before = begun(info), self.bytes
         reader = reader_for(self.dataset, info.path, scratch=self.scratch)
         content = blocks(files, info, self.dataset, taken, scratch=self.scratch)
         # One block is cast while the next one is split and the one after that is read.

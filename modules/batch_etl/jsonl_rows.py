@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from contracts.dataset import Dataset
+from contracts.quarantine import Reason, mask_object
 from modules.batch_etl.rows import Bad, Piece, Rows
-from modules.batch_etl.rules import MASK, Reason
 
 BOM = b"\xef\xbb\xbf"
 CHUNK_BYTES = 4 << 20
@@ -164,15 +164,3 @@ def _text_of(raw: bytes, *, json: bool) -> str | None:
     if b"\\" not in raw:
         return raw[1:-1].decode()
     return msgspec.json.decode(raw, type=str)
-
-
-def mask_object(raw: bytes, hidden: Sequence[str]) -> bytes:
-    """A JSON object with the values of these fields hidden; all of it when it can't be told where they are."""
-    try:
-        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return MASK.encode()
-    masked = msgspec.Raw(msgspec.json.encode(MASK))
-    if not fields.keys() & set(hidden):
-        return raw
-    return msgspec.json.encode({name: masked if name in hidden else value for name, value in fields.items()})

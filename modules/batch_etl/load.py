@@ -14,17 +14,18 @@ from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from contracts import sql
 from contracts.dataset import Dataset
 from contracts.errors import BadInput, Permanent
 from contracts.ports.database import Tx
-from modules.batch_etl import sql, straight, table
+from contracts.table import Table, table_named
+from modules.batch_etl import straight, table
 from modules.batch_etl.ahead import Ahead
 from modules.batch_etl.encode import encoded, encoder
 from modules.batch_etl.record import Counts
 from modules.batch_etl.rules import Rules
 from modules.batch_etl.sorter import Sorter, sort
 from modules.batch_etl.straight import STAGE
-from modules.batch_etl.table import Table
 from modules.batch_etl.threads import each_in_thread
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Target:
         """Waits for other loads into this table, at most a minute: then `Transient`."""
         await self.tx.execute(_SETTINGS)
         await self.tx.execute(_LOCK, self.dataset.table)
-        self.table = await table.inspect(self.tx, self.dataset.table)
+        self.table = await table_named(self.tx, self.dataset.table)
         self.oid = self.table.oid if self.table else 0
 
     async def prepare(self) -> None:
@@ -69,7 +70,7 @@ class Target:
         else:
             for statement in await table.changes(self.tx, self.dataset, self.rules, self.table):
                 await self.tx.execute(statement)
-        self.table = await table.inspect(self.tx, self.dataset.table)
+        self.table = await table_named(self.tx, self.dataset.table)
         assert self.table is not None
         self.oid = self.table.oid
 
@@ -116,7 +117,7 @@ class Target:
 
     async def stage(self, sorter: Sorter) -> int:
         """The sorter's rows in a temporary table."""
-        lines = [f"{sql.name(column.name)} {table.sql_type(column)}" for column in self.dataset.columns]
+        lines = [f"{sql.name(column.name)} {sql.column_type(column)}" for column in self.dataset.columns]
         await self.tx.execute(f"create temporary table {STAGE} ({', '.join(lines)}) on commit drop")
         staged = await self.copy(each_in_thread(sorter.frames()), STAGE, freeze=True)
         await self.tx.execute(f"analyze {STAGE} ({sql.names(self.dataset.key)})")
@@ -125,7 +126,7 @@ class Target:
     def _has_declared_types(self) -> bool:
         assert self.table is not None
         there = self.table.columns
-        return all(there[column.name].type == table.sql_type(column) for column in self.dataset.columns)
+        return all(there[column.name].type == sql.column_type(column) for column in self.dataset.columns)
 
     async def _by_stage(self, sorter: Sorter, counts: Counts) -> None:
         staged = await self.stage(sorter)

@@ -16,10 +16,9 @@ import msgspec
 
 from contracts.dataset import Column, Dataset
 from contracts.errors import BadInput
-from modules.batch_etl.jsonl_rows import mask_object
+from contracts.quarantine import Reason, mask_object
 from modules.batch_etl.layouts import native
 from modules.batch_etl.rows import Bad, Piece, Rows, match_columns
-from modules.batch_etl.rules import Reason
 
 if TYPE_CHECKING:
     import polars as pl

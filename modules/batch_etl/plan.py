@@ -11,9 +11,10 @@ from datetime import timedelta
 import msgspec
 
 from contracts.batch_etl import RunBatchEtl
-from contracts.dataset import PLACEHOLDER, Dataset, source_faults
+from contracts.dataset import LAKE, PLACEHOLDER, Dataset, source_faults
 from contracts.errors import BadInput
-from contracts.ports import FileInfo, Files
+from contracts.ports import Db, FileInfo, Files
+from modules.batch_etl import lake
 
 MAX_DAYS = 3700
 _MAGIC = re.compile(r"[*?\[]")
@@ -34,13 +35,21 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return sum(file.size_bytes for file in self.files)
 
 
-async def plan(dataset: Dataset, cmd: RunBatchEtl, files: Files, *, done: Container[str] = frozenset()) -> list[Part]:
+async def plan(
+    dataset: Dataset, cmd: RunBatchEtl, files: Files, db: Db, *, done: Container[str] = frozenset()
+) -> list[Part]:
     """The parts in order of day, but for those that are `done`, whose files may be gone; raises `BadInput` with
     every fault of the command and every file that is missing."""
     source = cmd.source or dataset.source
     parts, missing = [], []
     for day in days(dataset, cmd):
         if (day.isoformat() if day else "") in done:
+            continue
+        if source.startswith(LAKE):
+            found = await lake.find(db, source.removeprefix(LAKE), day, dataset.format)
+            if not found:
+                missing.append(f"dataset {dataset.name}: the lake has no file{f' of {day}' if day else ''}: {source}")
+            parts.append(Part(day=day, files=tuple(found)))
             continue
         pattern = filled(source, day)
         found = await find(files, pattern)
@@ -57,9 +66,10 @@ def days(dataset: Dataset, cmd: RunBatchEtl) -> Sequence[Day | None]:
     """The days to load; `(None,)` where neither the source nor a replaced partition depends on one."""
     source = cmd.source or dataset.source
     faults = [f"source: {why}" for _, why in source_faults(source, "source")]
-    by_source = PLACEHOLDER.search(source) is not None
     by_partition = dataset.mode == "replace" and dataset.partition_by is not None
     asked = [name for name in ("date", "from_date", "to_date") if getattr(cmd, name) is not None]
+    of_lake = source.startswith(LAKE) and bool(asked)  # its files have dates, whether they are asked for or not
+    by_source = of_lake or PLACEHOLDER.search(source) is not None
     if "date" in asked and len(asked) > 1:
         faults.append(f"give either date, or from_date and to_date; {' and '.join(asked)} came")
     elif asked in (["from_date"], ["to_date"]):

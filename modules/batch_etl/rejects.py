@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from modules.batch_etl.rules import MASK, Reason
-
-RAW_BYTES = 8 << 10
-"""How much of a row's text is kept."""
+from contracts.quarantine import MASK, Reason, storable, storable_reason
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -58,7 +55,7 @@ class Rejects:
         if self.personal:
             text = mask(text) if mask is not None else f"{MASK} (could not be split, and has personal columns)".encode()
         shown, escaped = storable(text)
-        kept = Kept(file, line, [_storable_reason(reason) for reason in reasons], shown, size, escaped)
+        kept = Kept(file, line, [storable_reason(reason) for reason in reasons], shown, size, escaped)
         self._file.write(self._encoder.encode(kept) + b"\n")
 
     def rows(self) -> Iterator[Kept]:
@@ -69,26 +66,3 @@ class Rejects:
 
     def close(self) -> None:
         self._file.close()
-
-
-def storable(raw: bytes) -> tuple[str, bool]:
-    """Bytes as text that PostgreSQL can hold, cut to `RAW_BYTES`; and whether they had to be escaped. Escaped, every
-    byte that is not text stands as \\xNN and a backslash as two, so that nothing is lost."""
-    cut = raw[:RAW_BYTES]
-    if len(raw) > RAW_BYTES:
-        while cut and (cut[-1] & 0xC0) == 0x80:  # not in the middle of a character
-            cut = cut[:-1]
-        if cut and cut[-1] >= 0xC0:
-            cut = cut[:-1]
-    try:
-        text = cut.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" not in text:
-        return text, False
-    return cut.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace").replace("\0", "\\x00"), True
-
-
-def _storable_reason(reason: Reason) -> Reason:
-    message = reason.message.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
-    return Reason(reason.column, reason.code, message)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from contracts.dataset import Column, Dataset
 from contracts.errors import BadInput
-from modules.batch_etl.rules import Reason
+from contracts.quarantine import Reason
 
 if TYPE_CHECKING:
     import polars as pl

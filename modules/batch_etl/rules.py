@@ -8,30 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import compress
 from typing import Any
 
-import msgspec
-
 from contracts.dataset import Column, CsvFormat, Dataset
 from contracts.errors import Faults
+from contracts.quarantine import MASK, Reason
 from modules.batch_etl.scalar import SPACE, Cast, Wrong, caster, shown
 
-MASK = "***"
-
 Check = Callable[[Any, str], None]
-
-
-class Reason(msgspec.Struct, frozen=True):
-    """Why a row was rejected. `column` is empty when it is the row as a whole. `code` groups, `message` explains."""
-
-    column: str
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"column {self.column}: {self.message}" if self.column else self.message
-
-    @property
-    def group(self) -> str:
-        return f"{self.column}: {self.code}" if self.column else self.code
 
 
 class Rule:

@@ -16,6 +16,7 @@ from contracts.errors import BadInput, Permanent, Transient
 from contracts.job import Job, Progress
 from contracts.ports import Db, FileInfo, Files, Log, Metrics
 from contracts.ports.database import Tx
+from contracts.table import table_named
 from modules.batch_etl import record, table
 from modules.batch_etl.ahead import Ahead
 from modules.batch_etl.intake import Intake, Told, TooManyRejected
@@ -70,7 +71,7 @@ class Load:
     async def run(self) -> BatchEtlReport:
         """Every part that was not done before. What a killed run had committed is in the checkpoint."""
         saved = self.job.saved(Checkpoint) or Checkpoint()
-        parts = await plan(self.dataset, self.cmd, self.files, done=frozenset(saved.done))
+        parts = await plan(self.dataset, self.cmd, self.files, self.db, done=frozenset(saved.done))
         self.total_bytes = sum(part.size_bytes for part in parts)
         report = saved.report or BatchEtlReport(
             dataset=self.dataset.name, table=self.dataset.table, dry_run=self.cmd.dry_run
@@ -85,7 +86,7 @@ class Load:
     async def _part(self, part: Part, saved: Checkpoint, report: BatchEtlReport) -> BatchEtlReport:
         began = time.perf_counter()
         rules = Rules(self.dataset, day=part.day if self.dataset.partition_by else None)
-        there = await table.inspect(self.db, self.dataset.table)
+        there = await table_named(self.db, self.dataset.table)
         if there is not None:
             await table.changes(self.db, self.dataset, rules, there)  # refuse before anything is read
         skipped, remaining = await self._unchanged(part, there.oid if there else 0)
@@ -203,7 +204,7 @@ class Load:
             if before is not None and before.version == info.version and before.size_bytes == info.size_bytes:
                 file.content = before.content
             elif self.dataset.mode == "append" or (before is not None and before.size_bytes == info.size_bytes):
-                file.content = await fingerprint(self.files, info.path)
+                file.content = await fingerprint(self.files, info)
             same.append(file)
         if self.dataset.mode == "append":
             loaded = await record.loaded_contents(self.db, self.dataset, [file.content for file in same], oid)

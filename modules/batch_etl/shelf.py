@@ -13,17 +13,17 @@ from contracts.ports import Db, Files
 from contracts.ports.database import Row
 
 _ROWS = """
-select id, dataset, file, line, reasons, raw, raw_bytes, escaped, job_id, rejected_at, expires_at
+select id, dataset, file, partition, line, reasons, raw, raw_bytes, escaped, job_id, rejected_at, expires_at
 from millrace.quarantine
 """
 _EXPORTED_AT_ONCE = 1000
 
 
 async def listed(cmd: ListQuarantine, db: Db) -> list[QuarantinedRow]:
-    """The newest load first, its rows in the order of the file."""
+    """The newest first, rows of one load in the order of the file."""
     rows = await db.fetch(
         f"{_ROWS} where ($1::text is null or dataset = $1) and ($2::text is null or file = $2)"
-        " order by rejected_at desc, dataset, file, line limit $3",
+        " order by rejected_at desc, dataset, file, partition, line limit $3",
         cmd.dataset,
         cmd.file,
         cmd.limit,
@@ -72,4 +72,4 @@ def _row(row: Row) -> QuarantinedRow:
         f"column {reason['column']}: {reason['message']}" if reason["column"] else reason["message"]
         for reason in row["reasons"]
     )
-    return QuarantinedRow(**{**row, "reasons": reasons})
+    return QuarantinedRow(**{**row, "line": int(row["line"]), "reasons": reasons})

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from contracts import sql
 from contracts.dataset import Dataset
-from modules.batch_etl import sql, table
+from modules.batch_etl import table
 from modules.batch_etl.record import Counts
 from modules.batch_etl.rising import Rising
 from modules.batch_etl.sorter import Sorter, sort

@@ -9,112 +9,18 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
+from contracts import sql
 from contracts.dataset import Column, Dataset
 from contracts.errors import BadInput
 from contracts.ports.database import Queries
-from modules.batch_etl import sql
+from contracts.table import NUMERIC, Table, TableColumn, fits, holds
 from modules.batch_etl.rules import Rules
 
-_TYPES = {
-    "text": "text",
-    "int": "bigint",
-    "float": "double precision",
-    "bool": "boolean",
-    "date": "date",
-    "timestamp": "timestamp with time zone",
-    "json": "jsonb",
-    "uuid": "uuid",
-}
-_HOLDS = {"text": {"character varying"}}
-"""Other types of a table that hold whatever ours does."""
 _WIDENS = {
     "bigint": re.compile(r"smallint|integer"),
     "double precision": re.compile(r"real"),
     "text": re.compile(r"character varying\(\d+\)"),
 }
-_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
-
-_TABLE = """
-select c.oid::bigint as oid, c.relkind::text as kind, c.relhastriggers as triggers,
-       pg_has_role(c.relowner, 'usage') as owned, c.relchecks::bigint as checks,
-       (select count(*) from pg_index where indrelid = c.oid and (indisunique or indisexclusion)) as exclusions
-from pg_class c where c.oid = to_regclass($1)
-"""
-_COLUMNS = """
-select attname::text as name, format_type(atttypid, atttypmod) as type, attnotnull as not_null,
-       atthasdef or attidentity <> '' as has_default, attgenerated <> '' or attidentity = 'a' as generated
-from pg_attribute where attrelid = $1::oid and attnum > 0 and not attisdropped order by attnum
-"""
-_UNIQUE = """
-select i.indisprimary as is_primary, con.conname::text as constraint_name, pg_get_constraintdef(con.oid) as definition,
-       array(select a.attname::text from unnest(i.indkey[0:i.indnkeyatts - 1]) with ordinality as k (num, place)
-             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num order by k.place) as columns
-from pg_index i left join pg_constraint con on con.conindid = i.indexrelid and con.contype in ('p', 'u')
-where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null
-  and i.indexprs is null
-order by i.indisprimary desc, i.indexrelid
-"""
-
-
-class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A column as PostgreSQL has it."""
-
-    name: str
-    type: str
-    not_null: bool
-    has_default: bool
-    generated: bool
-
-
-class Unique(msgspec.Struct, frozen=True, kw_only=True):
-    """A unique index that can decide conflicts; with the constraint that it stands for, if any."""
-
-    columns: tuple[str, ...]
-    is_primary: bool
-    constraint_name: str | None
-    definition: str | None
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A table that is there. `triggers` include those of foreign keys, to it and from it; `exclusions` are the unique
-    indexes, and whatever else lets one row keep another out."""
-
-    oid: int
-    kind: str
-    owned: bool
-    triggers: bool
-    checks: int
-    exclusions: int
-    columns: dict[str, TableColumn]
-    uniques: tuple[Unique, ...]
-
-    def unique_on(self, key: tuple[str, ...]) -> Unique | None:
-        return next((unique for unique in self.uniques if set(unique.columns) == set(key)), None)
-
-    def has_only(self, key: tuple[str, ...]) -> bool:
-        """Whether this key, and nothing else, can keep a row out."""
-        return not self.checks and self.exclusions == 1 and self.unique_on(key) is not None
-
-
-async def inspect(db: Queries, qualified: str) -> Table | None:
-    """The table of this name on the search path, or None."""
-    found = await db.fetch_one(_TABLE, sql.table(qualified))
-    if found is None:
-        return None
-    columns = [TableColumn(**row) for row in await db.fetch(_COLUMNS, found["oid"])]
-    uniques = [Unique(**{**row, "columns": tuple(row["columns"])}) for row in await db.fetch(_UNIQUE, found["oid"])]
-    return Table(
-        oid=found["oid"],
-        kind=found["kind"],
-        owned=found["owned"],
-        triggers=found["triggers"],
-        checks=found["checks"],
-        exclusions=found["exclusions"],
-        columns={column.name: column for column in columns},
-        uniques=tuple(uniques),
-    )
 
 
 async def is_empty(db: Queries, qualified: str) -> bool:
@@ -122,17 +28,11 @@ async def is_empty(db: Queries, qualified: str) -> bool:
     return not await db.fetch_value(f"select exists (select from {sql.table(qualified)})")  # noqa: S608 - quoted
 
 
-def sql_type(column: Column) -> str:
-    """The type of a column, as `format_type` writes it."""
-    if column.type == "decimal":
-        return f"numeric({column.precision},{column.scale})"
-    return _TYPES[column.type]
-
-
 def create(dataset: Dataset, rules: Rules) -> list[str]:
     """Makes the table without its key, which is built when the rows are in."""
     lines = [
-        f"{sql.name(rule.name)} {sql_type(rule.column)}{' not null' if rule.required else ''}" for rule in rules.columns
+        f"{sql.name(rule.name)} {sql.column_type(rule.column)}{' not null' if rule.required else ''}"
+        for rule in rules.columns
     ]
     made = [f"create table {sql.table(dataset.table)} ({', '.join(lines)})"]
     schema, _, _ = dataset.table.rpartition(".")
@@ -182,7 +82,7 @@ async def changes(db: Queries, dataset: Dataset, rules: Rules, table: Table) -> 
 
 
 def _new_column(dataset: Dataset, column: Column, *, required: bool, empty: bool) -> tuple[list[str], list[str]]:
-    add = f"alter table {sql.table(dataset.table)} add column {sql.name(column.name)} {sql_type(column)}"
+    add = f"alter table {sql.table(dataset.table)} add column {sql.name(column.name)} {sql.column_type(column)}"
     if not required:
         return [add], []
     if column.default is not None:
@@ -200,8 +100,8 @@ def _changed_column(
         return [], [f"column {column.name}: is generated by the table, so it can't be loaded"]
     statements, faults = [], []
     alter = f"alter table {sql.table(dataset.table)} alter column {sql.name(column.name)}"
-    wanted = sql_type(column)
-    if there.type != wanted and not _holds(there.type, wanted):
+    wanted = sql.column_type(column)
+    if there.type != wanted and not holds(there.type, wanted):
         if _widens(there.type, wanted):
             statements.append(f"{alter} type {wanted}")
         else:
@@ -214,25 +114,11 @@ def _changed_column(
     return statements, faults
 
 
-def _holds(there: str, wanted: str) -> bool:
-    if there in _HOLDS.get(wanted, ()):
-        return True
-    ours, theirs = _NUMERIC.fullmatch(wanted), _NUMERIC.fullmatch(there)
-    if ours is None:
-        return False
-    return there == "numeric" or (theirs is not None and _fits(ours, theirs))
-
-
 def _widens(there: str, wanted: str) -> bool:
-    ours, theirs = _NUMERIC.fullmatch(wanted), _NUMERIC.fullmatch(there)
+    ours, theirs = NUMERIC.fullmatch(wanted), NUMERIC.fullmatch(there)
     if ours is not None:
-        return theirs is not None and _fits(theirs, ours)
+        return theirs is not None and fits(theirs, ours)
     return wanted in _WIDENS and _WIDENS[wanted].fullmatch(there) is not None
-
-
-def _fits(small: re.Match[str], large: re.Match[str]) -> bool:
-    precision, scale = int(small[1]), int(small[2])
-    return int(large[2]) >= scale and int(large[1]) - int(large[2]) >= precision - scale
 
 
 async def _duplicate_keys(db: Queries, dataset: Dataset) -> list[str]:

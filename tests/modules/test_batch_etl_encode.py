@@ -14,9 +14,9 @@ import pytest
 
 from adapters.database.postgres import PostgresDb
 from contracts.dataset import Column
+from contracts.sql import column_type
 from modules.batch_etl import encode
 from modules.batch_etl.cast import dtype
-from modules.batch_etl.table import sql_type
 from tests.modules.batch_etl_kit import Etl, declared
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ VALUES: dict[str, tuple[Column, list[Any]]] = {
 async def sent(db: PostgresDb, columns: list[Column], rows: list[tuple[Any, ...]], way: str) -> list[tuple[Any, ...]]:
     frame = pl.DataFrame(rows, schema={column.name: dtype(column) for column in columns}, orient="row")
     names = [column.name for column in columns]
-    typed = ", ".join(f"{column.name} {sql_type(column)}" for column in columns)
+    typed = ", ".join(f"{column.name} {column_type(column)}" for column in columns)
     await db.execute(f"create table sent (at int generated always as identity, {typed})")
     by = encode.encoder(columns, exact=way == "binary")
     assert by.form == way

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from contracts.dataset import Column, Dataset, JsonlFormat
-from modules.batch_etl.jsonl_rows import JsonlReader, mask_object
+from contracts.quarantine import mask_object
+from modules.batch_etl.jsonl_rows import JsonlReader
 from modules.batch_etl.rows import Bad, Piece
 
 SEVERAL = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,8 +1,21 @@
-"""Quoting: every name and literal that gets into SQL text goes through here."""
+"""Names, literals and types as SQL text: every one that gets into a statement goes through here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from contracts.dataset import Column
+
+_TYPES = {
+    "text": "text",
+    "int": "bigint",
+    "float": "double precision",
+    "bool": "boolean",
+    "date": "date",
+    "timestamp": "timestamp with time zone",
+    "json": "jsonb",
+    "uuid": "uuid",
+}
 
 
 def name(identifier: str) -> str:
@@ -27,3 +40,10 @@ def literal(value: str) -> str:
         if "\\" not in value
         else "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
     )
+
+
+def column_type(column: Column) -> str:
+    """The type of a declared column, as `format_type` writes it."""
+    if column.type == "decimal":
+        return f"numeric({column.precision},{column.scale})"
+    return _TYPES[column.type]
