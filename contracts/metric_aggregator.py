@@ -22,10 +22,10 @@ class RunMetricAggregator(Contract, frozen=True, kw_only=True):
 
 
 class WindowResult(Contract, frozen=True, kw_only=True):
-    """A window as it stands: of the results of one window (its key and start) the one with the highest revision counts.
+    """A window as it stands: of the results of one window (key and start) the one with the highest revision counts.
 
-    Revision 0 is the first. A later one of a window that was `closed` before is a correction. The start of a session can
-    change, when an earlier event or another session joins it: what stood under the old start is `retracted`.
+    Revision 0 is the first. A later one of a window that was `closed` before is a correction. A session can get another
+    start, when an earlier event or another session joins it: what stood under the old start is `retracted`.
     """
 
     aggregation: str

@@ -13,7 +13,6 @@ import msgspec
 
 from contracts.aggregation import Hopping, Tumbling
 from modules.metric_aggregator.instant import EPOCH, instant, micros, span
-from modules.metric_aggregator.keys import key_bytes
 from modules.metric_aggregator.layout import Layout, Window
 from modules.metric_aggregator.store import Fit, Overweight, Row, rows_of
 from modules.metric_aggregator.told import Result
@@ -90,7 +89,7 @@ class FixedWindows:
                 window = windows.get(key)
                 if window is None:
                     windows[key] = window = layout.empty()
-                    self.weight_bytes += layout.weight_bytes + key_bytes(key)
+                    self.weight_bytes += layout.begun_bytes(key)
                 self.weight_bytes += layout.fold(window, count, columns)
                 changed[key] = window
             if self.weight_bytes > self._limit:
@@ -140,11 +139,7 @@ class FixedWindows:
         while self._closed and self._closed[0] + self._size <= forgotten:
             start = heapq.heappop(self._closed)
             self._changed.pop(start, None)
-            for key, window in self._windows.pop(start).items():
-                self.weight_bytes -= self._weight(key, window)
-
-    def _weight(self, key: Any, window: Window) -> int:
-        return self._layout.weight_bytes + key_bytes(key) + self._layout.sketch_bytes(window)
+            self.weight_bytes -= self._layout.weigh(self._windows.pop(start))
 
     # It is saved and restored.
 
@@ -165,8 +160,6 @@ class FixedWindows:
                 self._at(start).update((key, Window(*saved)) for key, saved in items)
 
     def restored(self, watermark: int) -> None:
-        self.weight_bytes = sum(
-            self._weight(key, window) for windows in self._windows.values() for key, window in windows.items()
-        )
+        self.weight_bytes = sum(map(self._layout.weigh, self._windows.values()))
         self._closed = sorted(start for start in self._open if start + self._size <= watermark)
         self._open = sorted(start for start in self._open if start + self._size > watermark)

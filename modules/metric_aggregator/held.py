@@ -178,8 +178,8 @@ class Held:
         aggregation = self._plan.aggregation
         return Transient(
             f"aggregation {aggregation.name}: {error.windows} windows of one partition weigh {error.weight_bytes}"
-            f" bytes, max_state_bytes is {aggregation.max_state_bytes}: raise it, make windows or lateness_s shorter, take a"
-            " key with fewer values, or give the topic more partitions. The partition waits; nothing is lost"
+            f" bytes, max_state_bytes is {aggregation.max_state_bytes}: raise it, make windows or lateness_s shorter,"
+            " take a key with fewer values, or give the topic more partitions. The partition waits; nothing is lost"
         )
 
 

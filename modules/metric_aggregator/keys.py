@@ -30,7 +30,10 @@ def _refuses(key: tuple[Any, ...]) -> bool:
     )
 
 
-def key_bytes(key: Any) -> int:
-    """What it weighs in memory, about."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return 56 * (len(parts) > 1) + sum(56 + len(part) if isinstance(part, str) else 48 for part in parts)
+def text_of(aggregation: Aggregation, event: Event) -> Callable[[Any], int] | None:
+    """How much text a key holds, which is what keys differ in by weight; None where there is none in any."""
+    if all(event.column(name).type != "text" for name in aggregation.key):
+        return None
+    if len(aggregation.key) == 1:
+        return lambda key: len(key)
+    return lambda key: sum([len(part) for part in key if isinstance(part, str)])

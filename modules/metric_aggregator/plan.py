@@ -19,7 +19,7 @@ from modules.metric_aggregator.conditions import conditions_of
 from modules.metric_aggregator.fixed import FixedWindows
 from modules.metric_aggregator.journal import Header, decoder_of
 from modules.metric_aggregator.keys import refuser_of
-from modules.metric_aggregator.layout import Layout, key_of
+from modules.metric_aggregator.layout import Layout
 from modules.metric_aggregator.sessions import SessionWindows
 from modules.metric_aggregator.store import Row, Windows
 
@@ -43,7 +43,7 @@ class Plan:
         self.event = event
         self.time = event.time
         self.layout = Layout(aggregation, event)
-        self.key_of = key_of(aggregation)
+        self.key_of: Callable[[Any], Any] = attrgetter(*aggregation.key)
         self.time_of: Callable[[Any], datetime] = attrgetter(event.time.column)
         self.passes = conditions_of(aggregation, event)
         self.refuses_key = refuser_of(aggregation, event)

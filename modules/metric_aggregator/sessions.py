@@ -13,7 +13,6 @@ import msgspec
 
 from contracts.aggregation import Session
 from modules.metric_aggregator.instant import micros, span
-from modules.metric_aggregator.keys import key_bytes
 from modules.metric_aggregator.layout import Layout, Window
 from modules.metric_aggregator.store import Fit, Overweight, Row, rows_of
 from modules.metric_aggregator.told import Result
@@ -97,14 +96,13 @@ class SessionWindows:
         sessions = self._sessions.get(key)
         if sessions is None:
             sessions = self._sessions[key] = []
-            self.weight_bytes += key_bytes(key)
         met = [
             one
             for one in sessions
             if one.start < end and start < one.end and (forgotten is None or one.end > forgotten)
         ]
         joins = bool(met) and met[0].start <= start
-        into = met[0] if joins else OneSession(start, end, self._begun())
+        into = met[0] if joins else OneSession(start, end, self._begun(key))
         for other in met:
             end = max(end, other.end)
             if other is not into:
@@ -118,16 +116,16 @@ class SessionWindows:
         self._changed[key] = sessions
         self._touched[key, into.start] = into
 
-    def _begun(self) -> Window:
+    def _begun(self, key: Any) -> Window:
         self._count += 1
-        self.weight_bytes += self._layout.weight_bytes
+        self.weight_bytes += self._layout.begun_bytes(key)
         return self._layout.empty()
 
     def _take_over(self, into: OneSession, key: Any, other: OneSession) -> None:
         """What was told of the other one is taken back: there is nothing under its start any more."""
-        before = self._layout.sketch_bytes(into.window) + self._layout.sketch_bytes(other.window)
+        self.weight_bytes -= self._weight(key, into) + self._weight(key, other)
         self._layout.join(into.window, other.window)
-        self.weight_bytes += self._layout.sketch_bytes(into.window) - before - self._layout.weight_bytes
+        self.weight_bytes += self._weight(key, into)
         self._count -= 1
         self._touched.pop((key, other.start), None)
         if other.window.revision:
@@ -178,10 +176,12 @@ class SessionWindows:
         sessions = self._sessions[key]
         sessions.remove(session)
         self._count -= 1
-        self.weight_bytes -= self._layout.weight_bytes + self._layout.sketch_bytes(session.window)
+        self.weight_bytes -= self._weight(key, session)
         if not sessions:
             del self._sessions[key]
-            self.weight_bytes -= key_bytes(key)
+
+    def _weight(self, key: Any, session: OneSession) -> int:
+        return self._layout.weigh({key: session.window})
 
     # It is saved and restored.
 
@@ -204,11 +204,9 @@ class SessionWindows:
 
     def restored(self, watermark: int) -> None:
         self._sessions = {key: sessions for key, sessions in self._sessions.items() if sessions}
-        layout = self._layout
         for key, sessions in self._sessions.items():
-            self.weight_bytes += key_bytes(key)
             for one in sessions:
                 self._count += 1
-                self.weight_bytes += layout.weight_bytes + layout.sketch_bytes(one.window)
+                self.weight_bytes += self._weight(key, one)
                 due = self._closed if one.end <= watermark else self._open
                 heapq.heappush(due, (one.end, next(self._ties), key))
