@@ -179,10 +179,14 @@ def struct_of(event: Event) -> type[msgspec.Struct]:
 
 def _field_of(column: Column) -> Any:
     type_ = _type_of(column)
+    if column.nullable or column.default is not None:
+        type_ |= None
+    if column.personal:
+        type_ = Annotated[type_, Meta(extra={"personal": True})]
     if column.default is not None:
         # One of JSON is left to the check: a value that can be changed is no default of a Struct.
-        return column.name, type_ | None, None if column.type == "json" else value_of(column, column.default)
-    return (column.name, type_ | None, None) if column.nullable else (column.name, type_)
+        return column.name, type_, None if column.type == "json" else value_of(column, column.default)
+    return (column.name, type_, None) if column.nullable else (column.name, type_)
 
 
 def _type_of(column: Column) -> Any:

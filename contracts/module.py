@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contracts.ports.catalog import Catalog  # which needs this file
 
 Kind = Literal["service", "job", "worker"]
+Expired = Literal["earliest", "latest", "fail"]
 Overrun = Literal["checkpoint", "cancel", "requeue"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 """`async def`, or a plain `def` that may block: it runs in a thread, with the ports that need no awaiting."""
@@ -73,7 +74,9 @@ class JobRoute(msgspec.Struct, frozen=True, kw_only=True):
 class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
     """A stream of small messages. `key` names the field that orders (else the message's own key). With `raw` the
     handler is given `bytes`, and decodes them itself: it has a use for what doesn't decode. With `tick_s` the handler
-    of batches is called with an empty one where nothing came on a partition for so long.
+    of batches is called with an empty one where nothing came on a partition for so long. `expired` says what to do
+    where messages were deleted before they were handled: go on with the earliest that is left, with the latest, or stop
+    that partition until someone has decided.
 
     `lanes` bounds the handlers that run side by side; `partitions` and `retention_s` are what the address is created
     with. A message whose retries take longer than `in_lane_s` in all is parked, so that its partition moves on. With
@@ -97,6 +100,7 @@ class StreamRoute(msgspec.Struct, frozen=True, kw_only=True):
     stall_s: float | None = None
     raw: bool = False
     tick_s: float | None = None
+    expired: Expired = "earliest"
     summary: str = ""
 
     @property
@@ -200,6 +204,7 @@ class Module:
         stall_s: float | None = None,
         raw: bool = False,
         tick_s: float | None = None,
+        expired: Expired = "earliest",
     ) -> Callable[[Handler], Handler]:
         """Run the function for each message at `address`, or for each batch of them."""
 
@@ -223,6 +228,7 @@ class Module:
                     stall_s=stall_s,
                     raw=raw,
                     tick_s=tick_s,
+                    expired=expired,
                     summary=_first_line(handler),
                 )
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
 import msgspec
 
 from contracts.job import Claim
-from contracts.message import Envelope
+from contracts.message import Delivery, Envelope
 from contracts.ports import Clock, Tx
 from contracts.ports.outbox import Outbox
 
@@ -43,7 +44,13 @@ class Stamp:
         self._counts: dict[str, int] = {}
 
     def envelope(
-        self, address: str, message: msgspec.Struct, *, key: str | None, headers: Mapping[str, str] | None
+        self,
+        address: str,
+        message: msgspec.Struct,
+        *,
+        key: str | None,
+        headers: Mapping[str, str] | None,
+        after_s: float = 0.0,
     ) -> Envelope:
         """The next message."""
         point = self._point_now()
@@ -51,6 +58,7 @@ class Stamp:
         # Address and key are there so that what is emitted in another order has other ids: a repeat that isn't known
         # for one does less harm than a message that is taken for a repeat.
         named = msgspec.json.encode((self._by, self._source_id, point, count, address, key))
+        now = self._clock.now()
         return Envelope(
             id=hashlib.sha256(named).hexdigest()[:32],
             address=address,
@@ -58,7 +66,8 @@ class Stamp:
             key=key,
             headers={**(headers or {}), SOURCE_ID: self._source_id},
             correlation_id=self._correlation_id,
-            published_at=self._clock.now(),
+            published_at=now,
+            not_before=now + timedelta(seconds=after_s) if after_s else None,
         )
 
     def _point_now(self) -> str:
@@ -69,11 +78,20 @@ class Stamp:
 
 
 class CollectingEmitter:
-    """Implements `contracts.ports.Emit` for one attempt at a message or a batch: whoever made it adds what was
-    `collected` to the outbox, in the transaction of the message."""
+    """Implements `contracts.ports.Emit` for one attempt at a message, or at a batch of `sources`: whoever made it adds
+    what was `collected` to the outbox, in the transaction of the message."""
 
-    def __init__(self, clock: Clock, *, source_id: str, correlation_id: str, by: str = "") -> None:
+    def __init__(
+        self, clock: Clock, *, source_id: str, correlation_id: str, by: str = "", sources: Sequence[Delivery] = ()
+    ) -> None:
+        self._clock = clock
+        self._by = by
+        self._sources = sources
+        if sources:
+            # Two batches can begin with one message (it was published twice) and go on with others.
+            by = f"{by} {sources[0].partition.index} {sources[0].position}"
         self._stamp = Stamp(clock, by=by, source_id=source_id, correlation_id=correlation_id)
+        self._stamps: dict[int, Stamp] = {}
         self._collected: list[Envelope] = []
 
     async def __call__(
@@ -83,11 +101,22 @@ class CollectingEmitter:
         *,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        after_s: float = 0.0,
         tx: Tx | None = None,
+        of: int | None = None,
     ) -> str:
-        envelope = self._stamp.envelope(address, message, key=key, headers=headers)
+        stamp = self._stamp if of is None else self._stamps.get(of) or self._stamp_of(of)
+        envelope = stamp.envelope(address, message, key=key, headers=headers, after_s=after_s)
         self._collected.append(envelope)
         return envelope.id
+
+    def _stamp_of(self, place: int) -> Stamp:
+        if not 0 <= place < len(self._sources):
+            raise ValueError(f"of={place} is no place in a batch of {len(self._sources)} messages")
+        source = self._sources[place].envelope
+        stamp = Stamp(self._clock, by=self._by, source_id=source.id, correlation_id=source.correlation_id)
+        self._stamps[place] = stamp
+        return stamp
 
     def collected(self) -> list[Envelope]:
         """All so far, in order."""
@@ -117,9 +146,13 @@ class JobEmitter:
         *,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        after_s: float = 0.0,
         tx: Tx | None = None,
+        of: int | None = None,
     ) -> str:
-        envelope = self._stamp.envelope(address, message, key=key, headers=headers)
+        if of is not None:
+            raise ValueError(f"of={of} is a place in a batch, and a job has none: leave it out")
+        envelope = self._stamp.envelope(address, message, key=key, headers=headers, after_s=after_s)
         # A transaction of the job's own `Db` is fenced already.
         await self._outbox.add([envelope], tx=tx, claim=None if tx is not None else self._claim)
         return envelope.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,13 +11,19 @@ from adapters.catalog.decode import Decoder, line_of, plain_at
 from adapters.catalog.kinds import D, Kind
 from adapters.catalog.yaml_tree import Broken, Fault, Node, parse, text_of
 from contracts.dataset import Column
-from contracts.errors import Faults
+from contracts.errors import Faults, NotFound
+from contracts.event import Event
+
+Events = Callable[[str], Event]
+"""Events by name; raises `NotFound` and `Faults`."""
 
 
-def declaration_of(kind: Kind[D], content: bytes, *, file: str, name: str | None = None) -> D:
+def declaration_of(
+    kind: Kind[D], content: bytes, *, file: str, name: str | None = None, event: Events | None = None
+) -> D:
     """What `content` declares; raises `Faults` with everything that is wrong, by line of `file`.
 
-    With `name`, the declared one must be that.
+    With `name`, the declared one must be that; with `event`, it is checked against the event that it names.
     """
     subject = f"{kind.name} {name or file}"
     try:
@@ -26,7 +33,7 @@ def declaration_of(kind: Kind[D], content: bytes, *, file: str, name: str | None
     decoder = Decoder()
     declared: D | None = decoder.decode(root, kind.struct)
     faults += decoder.faults
-    faults += _contradictions(kind, root, declared, decoder, faults)
+    faults += _contradictions(kind, root, declared, decoder, faults, event)
     own = root.fields.get("name") if root.kind == "map" else None
     if name is not None and own is not None and own.value != name:
         faults.append(Fault(own.line, "name", f"is {own.shown()}: it must be the file's, {name}"))
@@ -36,7 +43,9 @@ def declaration_of(kind: Kind[D], content: bytes, *, file: str, name: str | None
     return declared
 
 
-def _contradictions(kind: Kind[D], root: Node, declared: D | None, decoder: Decoder, known: list[Fault]) -> list[Fault]:
+def _contradictions(
+    kind: Kind[D], root: Node, declared: D | None, decoder: Decoder, known: list[Fault], event: Events | None
+) -> list[Fault]:
     """What a type can't say, but for what only follows from a fault that is known."""
     faulty = {fault.path for fault in known if fault.path}
     columns = _sound_columns(decoder)
@@ -44,7 +53,9 @@ def _contradictions(kind: Kind[D], root: Node, declared: D | None, decoder: Deco
         column.name for at, column in columns.items() if any(path.startswith(f"columns[{at}]") for path in faulty)
     }
     whole: Any = declared or _sound_part(kind, decoder, columns)
-    if whole is not None:
+    if whole is not None and kind.of_event and event is not None:
+        told = _told_with_event(whole, event)
+    elif whole is not None:
         told = whole.faults()
     else:
         told = [(f"columns[{at}].{path}", why) for at, column in columns.items() for path, why in column.faults()]
@@ -55,6 +66,15 @@ def _contradictions(kind: Kind[D], root: Node, declared: D | None, decoder: Deco
         if not follows:
             found.append(Fault(line_of(root, path), path, why))
     return found
+
+
+def _told_with_event(declared: Any, event: Events) -> list[tuple[str, str]]:
+    try:
+        return list(declared.faults(event(declared.event)))
+    except NotFound as error:
+        return [*declared.faults(), ("event", str(error))]
+    except Faults as error:
+        return [*declared.faults(), ("event", f"{declared.event!r} can't be used: {'; '.join(error.faults)}")]
 
 
 def _sound_columns(decoder: Decoder) -> dict[int, Column]:

@@ -6,7 +6,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
+from contracts.enrichment import Enrichment
 from contracts.event import Event
 
 D = TypeVar("D", bound=msgspec.Struct)
@@ -15,14 +17,16 @@ D = TypeVar("D", bound=msgspec.Struct)
 class Kind(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """Declarations `folder`/NAME.yaml, each a `struct`, whose `faults()` tells what its types can't say.
 
-    Where a field among `decisive` is faulty, nothing is told of the others but what their types say: what is wrong with
-    them is told by it. A required field that is not among them is a text.
+    With `of_event` that is given the event which the declaration names. Where a field among `decisive` is faulty,
+    nothing is told of the others but what their types say: what is wrong with them is told by it. A required field that
+    is not among them is a text.
     """
 
     name: str
     folder: str
     struct: type[D]
     decisive: frozenset[str]
+    of_event: bool = False
 
 
 DATASET = Kind(
@@ -32,5 +36,15 @@ DATASET = Kind(
     decisive=frozenset({"source", "columns", "format", "compression", "key", "duplicates", "mode", "partition_by"}),
 )
 EVENT = Kind(name="event", folder="events", struct=Event, decisive=frozenset({"columns", "time"}))
+AGGREGATION = Kind(
+    name="aggregation",
+    folder="aggregations",
+    struct=Aggregation,
+    decisive=frozenset({"key", "window", "measures", "to", "late", "lateness_s"}),
+    of_event=True,
+)
+ENRICHMENT = Kind(
+    name="enrichment", folder="enrichments", struct=Enrichment, decisive=frozenset({"lookup"}), of_event=True
+)
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT)
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from adapters.catalog.declaration import declaration_of
-from adapters.catalog.kinds import DATASET, EVENT, KINDS, D, Kind
+from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, D, Kind
 from adapters.catalog.yaml_tree import LARGEST_BYTES
+from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
+from contracts.enrichment import Enrichment
 from contracts.errors import Faults, NotFound
 from contracts.event import Event
 from contracts.ports.catalog import Survey
@@ -38,6 +40,18 @@ class YamlCatalog:
     def event(self, name: str) -> Event:
         return self.declared(EVENT, name)
 
+    def aggregations(self) -> list[str]:
+        return self.names(AGGREGATION)
+
+    def aggregation(self, name: str) -> Aggregation:
+        return self.declared(AGGREGATION, name)
+
+    def enrichments(self) -> list[str]:
+        return self.names(ENRICHMENT)
+
+    def enrichment(self, name: str) -> Enrichment:
+        return self.declared(ENRICHMENT, name)
+
     def survey(self) -> Survey:
         counts, faults = {}, []
         for kind in KINDS:
@@ -63,7 +77,7 @@ class YamlCatalog:
     def declared(self, kind: Kind[D], name: str) -> D:
         """Read and checked whole."""
         content = self._content(kind, name)
-        return declaration_of(kind, content, file=f"{kind.folder}/{name}{_ENDING}", name=name)
+        return declaration_of(kind, content, file=f"{kind.folder}/{name}{_ENDING}", name=name, event=self.event)
 
     def _content(self, kind: Kind[Any], name: str) -> bytes:
         path = self._directory / kind.folder / f"{name}{_ENDING}"

@@ -132,9 +132,14 @@ class Emit(Protocol):
         *,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        after_s: float = 0.0,
         tx: Tx | None = None,
+        of: int | None = None,
     ) -> str:
-        """Returns the id of the message.
+        """Returns the id of the message, which is not to be handled before `after_s` have passed.
+
+        In a batch, `of` is the place of the message that it comes of: its id then derives from that one alone, and is
+        the same whatever else was in the batch.
 
         On a stream it is sent if the attempt succeeds, and only then: it is part of the one transaction of its message,
         which `tx` is too. In a job it is kept for good when this returns, whatever becomes of the run, unless another

@@ -7,7 +7,9 @@ from typing import Protocol
 
 import msgspec
 
+from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
+from contracts.enrichment import Enrichment
 from contracts.event import Event
 
 
@@ -31,6 +33,18 @@ class Catalog(Protocol):
     def events(self) -> list[str]: ...
 
     def event(self, name: str) -> Event: ...
+
+    def aggregations(self) -> list[str]: ...
+
+    def aggregation(self, name: str) -> Aggregation:
+        """Checked against its event, too."""
+        ...
+
+    def enrichments(self) -> list[str]: ...
+
+    def enrichment(self, name: str) -> Enrichment:
+        """Checked against its event, too."""
+        ...
 
     def survey(self) -> Survey:
         """Read everything, of every kind."""

@@ -300,6 +300,7 @@ class Carrier:
             partial(self._transaction, passage, deliveries),
             always=bool(deliveries) and (self._route.dedupe_s > 0 or self.mounted.stateful),
             state=state,
+            sources=deliveries if self._route.batch else (),
         )
 
     def _transaction(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 
-from contracts.message import Envelope
+from contracts.message import Delivery, Envelope
 from contracts.module import StreamRoute
 from contracts.ports import Db, Emit, Log, State
 from runtime.emit import CollectingEmitter
@@ -40,13 +41,16 @@ class StreamScope:
         *,
         always: bool,
         state: BatchState | None = None,
+        sources: Sequence[Delivery] = (),
     ) -> None:
+        """`sources` are there for a batch."""
         self._adapters = adapters
         self._mounted = mounted
         self._source = source
         self._opens = opens
         self._always = always
         self._state = state
+        self._sources = sources
         self._db: MessageDb | None = None
         self._emitter: CollectingEmitter | None = None
         self.committed = False
@@ -121,5 +125,6 @@ class StreamScope:
                 by=f"{route.group} {route.address}",
                 source_id=self._source.id,
                 correlation_id=self._source.correlation_id,
+                sources=self._sources,
             )
         return self._emitter

@@ -113,3 +113,57 @@ columns:
   - {name: at, type: timestamp, nullable: false}
 """
     ) == ["4 time.max_future_s: is -1, expected a number (float >= 0.0)"]
+
+
+ENRICHMENT = """\
+name: rekeyed
+event: trip
+to: trips.rekeyed
+key: vendor_id
+"""
+
+
+def test_an_enrichment_is_checked_against_its_event(tmp_path: Path) -> None:
+    (tmp_path / "enrichments").mkdir()
+    (tmp_path / "events").mkdir()
+    path, catalog = tmp_path / "enrichments" / "rekeyed.yaml", YamlCatalog(tmp_path)
+
+    def told() -> list[str]:
+        with pytest.raises(Faults) as caught:
+            catalog.enrichment("rekeyed")
+        return [fault.removeprefix("enrichments/rekeyed.yaml:") for fault in caught.value.faults]
+
+    path.write_text(ENRICHMENT)
+    assert told() == [f"2 event: there is no event 'trip' in the catalog; there is no events/*.yaml in {tmp_path}"]
+    (tmp_path / "events" / "trip.yaml").write_text("name: trip\ntopic: trips\ncolumns: 5\n")
+    (fault,) = told()
+    assert fault.startswith("2 event: 'trip' can't be used: events/trip.yaml:3 columns: is 5, expected a list")
+    (tmp_path / "events" / "trip.yaml").write_text(
+        "name: trip\ntopic: trips\ncolumns:\n  - {name: vendor_id, type: int}\n  - {name: fare, type: decimal}\n"
+    )
+    assert catalog.enrichment("rekeyed").key == "vendor_id"
+    path.write_text(ENRICHMENT.replace("vendor_id", "fare").replace("trips.rekeyed", "trips") + "retries: 0\n")
+    assert told() == [
+        "3 to: trips is where the events come from",
+        "4 key: fare is decimal; a key is one of date, int, text, uuid",
+        "5 retries: is 0, expected a whole number (int >= 1)",
+    ]
+
+
+def test_an_aggregation_is_checked_against_its_event(tmp_path: Path) -> None:
+    for folder in ("events", "aggregations"):
+        (tmp_path / folder).mkdir()
+    for place in ("events/trip.yaml", "aggregations/trips_by_zone.yaml"):
+        (tmp_path / place).write_text((CATALOG / place).read_text())
+    path, catalog = tmp_path / "aggregations" / "trips_by_zone.yaml", YamlCatalog(tmp_path)
+    assert catalog.aggregation("trips_by_zone").measures[1].of == "total_amount"
+    sound = path.read_text()
+    path.write_text(sound.replace("of: total_amount", "of: totl_amount").replace("disorder_s: 30", "disorder_s: -1"))
+    with pytest.raises(Faults) as caught:
+        catalog.aggregation("trips_by_zone")
+    assert [fault.partition(": ")[0].partition(" ")[2] for fault in caught.value.faults] == [
+        "measures[1].of", "disorder_s",
+    ]  # fmt: skip
+    path.write_text(sound.replace("kind: tumbling", "kind: tumblng"))
+    with pytest.raises(Faults, match=r"window\.kind: is 'tumblng'; allowed is one of .*did you mean tumbling\?"):
+        catalog.aggregation("trips_by_zone")

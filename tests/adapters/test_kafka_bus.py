@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete  # type: ignore[import-untyped]
@@ -17,9 +18,10 @@ from faststream import BaseMiddleware
 
 from adapters.bus.kafka import seams, topics
 from adapters.bus.kafka.bus import DEFAULT_PARTITIONS, KafkaBus, group_of
+from adapters.bus.kafka.mounted import MountedSubscriber
 from adapters.bus.turn import next_turn
 from adapters.clock.system import SystemClock
-from contracts.errors import BadInput, Faults, LeaseLost, Permanent, Transient
+from contracts.errors import BadInput, Faults, LeaseLost, Permanent, Transient, Unavailable
 from contracts.message import Delivery, Envelope
 from contracts.ports.bus import Assignment
 from tests.adapters.test_kafka_canaries import batch
@@ -251,6 +253,47 @@ async def test_what_retention_deleted_first_is_told_and_passed_over(
     assert recorder.numbers == [*range(10), *range(15, 20)]
     assert recorder.held[last.partition] is assignment
     assert "deleted by the topic's retention" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("expired", "position", "arrived"),
+    [("earliest", 3, [6, 7, 8, 9]), ("latest", 3, []), ("fail", 3, None), ("fail", 0, [6, 7, 8, 9])],
+)
+async def test_where_messages_expired_before_they_were_handled_the_route_has_decided(
+    world: World, expired: Any, position: int, arrived: list[int] | None
+) -> None:
+    """Who begins at 0 has decided already."""
+    await world.make_topic()
+    publisher = await world.started()
+    await world.scene.publish(publisher, 10)
+    tp = TopicPartition(world.scene.address, 0)
+    await world.admin.delete_records({tp: RecordsToDelete(before_offset=6)})
+    recorder = world.scene.recorder()
+    recorder._route = msgspec.structs.replace(recorder.route, expired=expired)
+
+    async def stored(_: Assignment) -> int:
+        return position
+
+    recorder.on_assigned = stored
+    bus = await world.started(recorder)
+    if arrived is not None:
+        await world.scene.until(lambda: bool(recorder.held))
+        await world.scene.nothing_more(bus, recorder)
+        assert recorder.numbers == arrived
+        return
+
+    async def stopped() -> str:
+        with suppress(Unavailable):
+            await bus.check()
+            return ""
+        [subscriber] = [one for one in bus.broker.subscribers if isinstance(one, MountedSubscriber)]
+        return "; ".join(subscriber.faults)
+
+    async with asyncio.timeout(20):
+        while "3 messages from 3 on were deleted" not in (why := await stopped()):
+            await world.backing.quiet()
+    assert f"millrace positions reset {world.scene.group} {world.scene.address} --to earliest" in why
+    assert recorder.numbers == []
 
 
 async def test_a_topic_that_is_made_anew_under_its_consumer_is_taken_anew(world: World) -> None:

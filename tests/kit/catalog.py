@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import msgspec
 
+from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
+from contracts.enrichment import Enrichment
 from contracts.errors import NotFound
 from contracts.event import Event
 from contracts.ports.catalog import Survey
@@ -31,6 +33,18 @@ class DeclaredCatalog:
 
     def event(self, name: str) -> Event:
         return self._named(Event, name)
+
+    def aggregations(self) -> list[str]:
+        return sorted(self._of(Aggregation))
+
+    def aggregation(self, name: str) -> Aggregation:
+        return self._named(Aggregation, name)
+
+    def enrichments(self) -> list[str]:
+        return sorted(self._of(Enrichment))
+
+    def enrichment(self, name: str) -> Enrichment:
+        return self._named(Enrichment, name)
 
     def survey(self) -> Survey:
         raise NotImplementedError("a test knows what it declares")

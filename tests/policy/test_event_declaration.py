@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from contracts.dataset import Column, ColumnType
 from contracts.event import Event, EventTime, Lake, Land, struct_of
+from runtime.personal import fields_of
 
 UNSET = object()
 FIRST, LAST = datetime(1, 1, 3), datetime(9999, 12, 29)  # noqa: DTZ001 - clocks on some wall
@@ -249,6 +250,14 @@ def test_fields_that_are_not_declared() -> None:
     assert getattr(msgspec.json.decode(content, type=struct_of(event(column))), "a") == "x"  # noqa: B009
     with pytest.raises(msgspec.ValidationError, match="unknown field `b`"):
         msgspec.json.decode(content, type=struct_of(event(column, extra_fields="refuse")))
+
+
+@pytest.mark.parametrize(
+    "column", [Column(name="it"), Column(name="it", nullable=False), Column(name="it", default="x")]
+)
+def test_a_personal_column_is_marked(column: Column) -> None:
+    personal = msgspec.structs.replace(column, personal=True)
+    assert fields_of(struct_of(event(personal, Column(name="other")))) == ("it",)
 
 
 def test_equal_declarations_share_their_struct() -> None:

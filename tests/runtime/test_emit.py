@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -12,7 +14,7 @@ from adapters.database.postgres import PostgresDb
 from adapters.ledger.memory import MemoryLedger
 from contracts.errors import LeaseLost
 from contracts.job import Job, NewJob
-from contracts.message import Contract, Envelope
+from contracts.message import Contract, Delivery, Envelope, Partition
 from contracts.module import Module, Retry
 from contracts.outcome import Release
 from contracts.ports import Db, Emit
@@ -236,3 +238,51 @@ async def test_a_worker_hears_of_what_another_one_added(db: PostgresDb) -> None:
         await running.ledger.outbox.add([Envelope(id="a", address="told", body=b'{"number": 7}')], tx=None)
         async with asyncio.timeout(10):
             await running.until(lambda: told(running) == [7], what="the message")
+
+
+def batch_of(*ids: str, first: int = 5) -> list[Delivery]:
+    return [
+        Delivery(
+            Envelope(id=id_, address="orders", body=b"{}", correlation_id=f"web:{id_}"),
+            Partition("orders", 1),
+            first + at,
+        )
+        for at, id_ in enumerate(ids)
+    ]
+
+
+async def emitted_of(sources: Sequence[Delivery], *of: int | None) -> list[Envelope]:
+    first = sources[0].envelope
+    emit = CollectingEmitter(ManualClock(), by="g", source_id=first.id, correlation_id="c", sources=sources)
+    for place in of:
+        await emit("told", Told(number=1), key="k", of=place)
+    return emit.collected()
+
+
+async def test_what_comes_of_one_message_of_a_batch_has_its_identity_whatever_else_is_in_the_batch() -> None:
+    one = await emitted_of(batch_of("a", "b", "c"), 0, 1, 1, 2)
+    other = await emitted_of(batch_of("b", "d", first=90), 0, 0, 1)
+    assert [envelope.id for envelope in one[1:3]] == [envelope.id for envelope in other[:2]]
+    assert len({envelope.id for envelope in (*one, *other)}) == 5
+    assert [envelope.headers["source-id"] for envelope in one] == ["a", "b", "b", "c"]
+    assert [envelope.correlation_id for envelope in one] == ["web:a", "web:b", "web:b", "web:c"]
+
+
+async def test_what_comes_of_a_batch_as_a_whole_is_not_that_of_another_which_begins_with_the_same_message() -> None:
+    one = await emitted_of(batch_of("a", "b"), None, None)
+    other = await emitted_of(batch_of("a", "z", first=90), None, None)
+    assert len({envelope.id for envelope in (*one, *other)}) == 4
+    assert one == await emitted_of(batch_of("a", "b"), None, None)
+
+
+@pytest.mark.parametrize("place", [-1, 2])
+async def test_a_place_that_is_not_in_the_batch(place: int) -> None:
+    with pytest.raises(ValueError, match=f"of={place} is no place in a batch of 2 messages"):
+        await emitted_of(batch_of("a", "b"), place)
+
+
+async def test_a_message_for_later_says_so(clock: ManualClock) -> None:
+    emit = CollectingEmitter(clock, source_id="order-7", correlation_id="web:42")
+    await emit("told", Told(number=1), after_s=90)
+    await emit("told", Told(number=1))
+    assert [one.not_before for one in emit.collected()] == [clock.now() + timedelta(seconds=90), None]

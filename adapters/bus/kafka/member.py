@@ -252,7 +252,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         if not self.is_ours(lease):
             return
         name = f"{self.topic} partition {lease.partition.index}"
-        lease.start_at(starting_point(place, lease.wanted, name=name))
+        lease.start_at(starting_point(place, lease.wanted, name=name, route=self.consumer.route))
         self.faults.pop(lease.partition.index, None)
         self._opening.pop(lease.partition.index, None)
         if lease.ready:

@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
 from adapters.bus.kafka import topics
-from contracts.errors import Faults
+from contracts.errors import Conflict, Faults
+from contracts.module import Route, StreamRoute
 
 _logger = logging.getLogger("millrace.bus")
 
@@ -85,8 +86,9 @@ async def look_up(
     return places
 
 
-def starting_point(place: Place, position: int | None, *, name: str) -> int:
-    """Where to begin when the owner wants `position`. Raises `KafkaError` for one that the partition doesn't reach."""
+def starting_point(place: Place, position: int | None, *, name: str, route: Route) -> int:
+    """Where to begin when the owner wants `position`. Raises `KafkaError` for one that the partition doesn't reach,
+    `Conflict` for one that has expired where that is not to be passed over."""
     wanted = place.begin if position is None else position
     if wanted > place.end:
         raise KafkaError(
@@ -94,10 +96,22 @@ def starting_point(place: Place, position: int | None, *, name: str) -> int:
             "or restored. Put right the group's offset (kafka-consumer-groups --reset-offsets) or the ledger's position"
         )
     if wanted < place.first:
-        _logger.error(
-            "%s: %d messages from %d on were deleted by the topic's retention before they were handled",
-            name,
-            place.first - wanted,
-            wanted,
+        gone = (
+            f"{name}: {place.first - wanted} messages from {wanted} on were deleted by the topic's retention before they "
+            "were handled"
         )
+        expired = route.expired if isinstance(route, StreamRoute) else "earliest"
+        if position and expired == "fail":
+            raise _undecided(gone, route)
+        _logger.error(gone)
+        if expired == "latest":
+            return place.end
     return max(wanted, place.first)
+
+
+def _undecided(gone: str, route: Route) -> Conflict:
+    group = route.group if isinstance(route, StreamRoute) else ""
+    return Conflict(
+        f"{gone}. Decide: start with `--reset earliest` or `--reset latest` to go on without them, or begin anew, state "
+        f"included, with `millrace positions reset {group} {route.address} --to earliest`"
+    )
