@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from contracts.message import Contract
+from contracts.module import Expired
 
 Reason = Literal["late", "future", "past", "key"]
 
@@ -19,6 +20,13 @@ class RunMetricAggregator(Contract, frozen=True, kw_only=True):
     aggregation: Annotated[
         tuple[str, ...], Meta(description="Only these aggregations of the catalog; without any, all of them.")
     ] = ()
+    reset: Annotated[
+        Expired,
+        Meta(
+            description="Where events were deleted before they were taken: go on with the earliest that are left, with"
+            " the latest, or stop that partition until you have decided."
+        ),
+    ] = "fail"
 
 
 class WindowResult(Contract, frozen=True, kw_only=True):

@@ -70,7 +70,7 @@ def total(cell: Any) -> int | Decimal | float:
 def average(cell: Any, count: int, column: Column) -> Decimal | float:
     """Of decimals and whole numbers a decimal with six more digits than the column has, rounded half to even."""
     if isinstance(cell, tuple):
-        return total(cell) / count  # type: ignore[return-value]
+        return total(cell) / count
     digits = (column.scale if column.type == "decimal" else 0) + 6
     quotient = _ROUNDED.divide(Decimal(cell), Decimal(count))
     return quotient.quantize(Decimal(1).scaleb(-digits), context=_ROUNDED)

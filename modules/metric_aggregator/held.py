@@ -85,6 +85,10 @@ class Held:
     def weight_bytes(self) -> int:
         return self._windows.weight_bytes
 
+    @property
+    def saved_bytes(self) -> int:
+        return self._journal.saved_bytes
+
     # The steps.
 
     def _sound(self, events: Events, now: datetime, told: Told) -> tuple[Events, Times]:

@@ -106,7 +106,7 @@ class Journal:
 def decoder_of(key: Any, kept: Any) -> msgspec.msgpack.Decoder[tuple[Header, list[Row]]]:
     """Reads a piece whose rows have such keys, and such things kept under them."""
     row = tuple[int, list[tuple[key, kept]]]
-    return msgspec.msgpack.Decoder(tuple[Header, list[row]], dec_hook=decoded_by)  # type: ignore[valid-type]
+    return msgspec.msgpack.Decoder(tuple[Header, list[row]], dec_hook=decoded_by)
 
 
 def header_of(piece: bytes) -> Header:

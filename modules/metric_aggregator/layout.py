@@ -80,7 +80,7 @@ class Layout:
     def saved_as(self) -> Any:
         """The type by which a window is restored."""
         cells = tuple(cell.saved_as for cell in self._cells)
-        return tuple[int, int, bool, tuple[cells] if cells else tuple[()]]  # type: ignore[valid-type]
+        return tuple[int, int, bool, tuple[cells] if cells else tuple[()]]  # type: ignore[misc,valid-type]
 
     # Values come in.
 
@@ -150,7 +150,7 @@ class Layout:
         if self._certain[of]:
             return lambda window: window.events
         at = self._places.get(("count", of), 0)
-        return lambda window: window.cells[at]  # type: ignore[no-any-return]
+        return lambda window: window.cells[at]
 
     # What it weighs.
 

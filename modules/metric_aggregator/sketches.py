@@ -53,7 +53,7 @@ class Distinct:
 
     @property
     def value(self) -> int:
-        return round(self._sketch.get_estimate())
+        return int(round(self._sketch.get_estimate()))
 
     @property
     def weight_bytes(self) -> int:

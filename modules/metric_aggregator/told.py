@@ -40,3 +40,7 @@ class Told(msgspec.Struct, kw_only=True):
     retracted: list[Result] = msgspec.field(default_factory=list)
     aside: list[Aside] = msgspec.field(default_factory=list)
     corrected: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.results or self.retracted or self.aside)
