@@ -344,7 +344,7 @@ def test_what_contradicts_itself(declared: Event, expected: list[str]) -> None:
 
 def test_a_whole_declaration_is_sound() -> None:
     declared = event(
-        AT, A, key="a", time=EventTime(column="at"), land=Land(table="t", key=("a",), lake=Lake(path="lake/t"))
+        AT, A, key="a", time=EventTime(column="at"), land=Land(table="t", key=("at",), lake=Lake(path="lake/t"))
     )
     assert declared.faults() == []
     assert re.fullmatch("[A-Z][a-z]+", struct_of(declared).__name__)
