@@ -1,0 +1,81 @@
+"""What the module declares: for each aggregation of the catalog a route of its own for the events."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from contracts.aggregation import Aggregation
+from contracts.errors import Faults, NotFound
+from contracts.event import Event, struct_of
+from contracts.metric_aggregator import RunMetricAggregator
+from contracts.module import Batch, Module
+from contracts.ports import Catalog, Clock, Db, Emit, Log, Metrics, State
+from modules.metric_aggregator.aggregating import Aggregator
+
+BATCH = Batch(rows=5000, wait_s=0.2)
+
+module = Module(
+    "metric_aggregator",
+    kind="worker",
+    summary="Count, sum and measure events in windows of their own time, late ones included.",
+    arguments=RunMetricAggregator,
+)
+
+
+@module.from_catalog
+def declare(made: Module, catalog: Catalog, arguments: RunMetricAggregator) -> None:
+    """Each reads its topic as a group of its own, so that there can be many over the events of one kind."""
+    faults: list[str] = []
+    for name in arguments.aggregation or catalog.aggregations():
+        try:
+            aggregation = catalog.aggregation(name)
+            _declare(made, aggregation, catalog.event(aggregation.event), arguments)
+        except Faults as error:
+            faults += error.faults
+        except NotFound as error:
+            faults.append(str(error))
+    if faults:
+        raise Faults("aggregations", faults)
+
+
+def _declare(made: Module, aggregation: Aggregation, event: Event, arguments: RunMetricAggregator) -> None:
+    aggregator = Aggregator(aggregation, event)
+    made.stream(
+        event.topic,
+        struct_of(event),
+        batch=BATCH,
+        group=f"{made.name}.{aggregation.name}",
+        timeout_s=120.0,
+        partitions=event.partitions,
+        retention_s=event.retention_days * 86400,
+        dedupe_s=event.dedupe_s,
+        tick_s=_tick_s(aggregation),
+        expired=arguments.reset,
+    )(_handler(aggregation, event, aggregator))
+    if aggregator.table is not None:
+        made.on_startup(_preparation(aggregation, aggregator))
+
+
+def _handler(aggregation: Aggregation, event: Event, aggregator: Aggregator) -> Callable[..., Awaitable[None]]:
+    async def aggregate(batch: Sequence[Any], state: State, db: Db, emit: Emit, clock: Clock, metrics: Metrics) -> None:
+        await aggregator.take(batch, state, db, emit, clock, metrics)
+
+    aggregate.__doc__ = f"Keep the windows of {aggregation.name} up to date."
+    # What the handler takes is known only now: the runtime compares it with the contract.
+    aggregate.__annotations__["batch"] = Sequence[struct_of(event)]  # type: ignore[misc]
+    return aggregate
+
+
+def _preparation(aggregation: Aggregation, aggregator: Aggregator) -> Callable[..., Awaitable[None]]:
+    async def prepare(db: Db, log: Log) -> None:
+        assert aggregator.table is not None
+        if await aggregator.table.prepare(db):
+            log.info("table made", aggregation=aggregation.name, table=aggregation.to.table)
+
+    return prepare
+
+
+def _tick_s(aggregation: Aggregation) -> float | None:
+    """Windows of a quiet partition close as soon as that."""
+    return None if aggregation.idle_s is None else min(1.0, aggregation.idle_s)
