@@ -53,7 +53,8 @@ class Distinct:
 
     @property
     def value(self) -> int:
-        return int(round(self._sketch.get_estimate()))
+        estimate: float = self._sketch.get_estimate()
+        return round(estimate)
 
     @property
     def weight_bytes(self) -> int:

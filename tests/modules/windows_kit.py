@@ -9,7 +9,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-
 from contracts.aggregation import Aggregation, Hopping, Measure, Results, Session, Tumbling, Window
 from contracts.dataset import Column
 from contracts.event import Event, EventTime, struct_of
@@ -93,7 +92,7 @@ class Partition:
     def lost(self, events: Sequence[Any], now: datetime = NOW) -> None:
         """Taken, and killed before the commit: someone else begins with what was saved."""
         self.held.add(events, now)
-        self.held.save(lambda name, data: None)
+        self.held.save({}.setdefault)
         self.moved(now)
 
     def moved(self, now: datetime = NOW) -> None:
@@ -132,7 +131,7 @@ class Partition:
 class Plain:
     """What windows are, in the plainest words: one event after the other, everything looked at each time."""
 
-    def __init__(self, declared: Aggregation, counts: Callable[[Any], bool] = lambda event: True) -> None:
+    def __init__(self, declared: Aggregation, counts: Callable[[Any], bool] | None = None) -> None:
         self.declared = declared
         self.counts = counts
         self.kept: list[tuple[datetime, datetime, Any, list[Any]]] = []
@@ -145,7 +144,7 @@ class Plain:
         for event in events:
             self.reached = event.at if self.reached is None else max(self.reached, event.at)
             self._go_on()
-            if not self.counts(event):
+            if self.counts is not None and not self.counts(event):
                 continue
             windows = self._windows(event)
             if not windows:
