@@ -11,14 +11,16 @@ BENCHMARKS = {
     "start": "from the shell prompt to the first line of a job",
     "streams": "streams on Kafka, against FastStream and aiokafka by hand",
     "redis_streams": "small messages on Redis, against taskiq, arq, dramatiq, Celery, and XREADGROUP by hand",
+    "event_enricher": "events looked up and sent on through the outbox, on Kafka and in memory",
     "scaling": "4 worker processes against 1, on Kafka and on Redis",
+    "ingest": "events from Kafka into PostgreSQL, against COPY and ON CONFLICT by hand, and row by row",
     "batch_etl": "a million-row CSV into PostgreSQL, against COPY into staging and SQL, and dlt",
 }
 
 
 def main() -> int:
     """The worst exit code of the benchmarks that were run."""
-    listing = "\n".join(f"  {name:<13} {what}" for name, what in BENCHMARKS.items())
+    listing = "\n".join(f"  {name:<14} {what}" for name, what in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure what the documentation claims.\n\n{listing}",

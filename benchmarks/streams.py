@@ -24,7 +24,7 @@ OURS, ORDERED, FIRST, RAW = "millrace", "FastStream, ordered", "FastStream, ACK_
 async def main(parts: Sequence[str], count: int, slow: int, of: int) -> None:
     """Each contestant reads a topic that is full already, in a group of its own."""
     with services.own(services.start_kafka) as kafka:
-        async with postgres() as url, database(url, migrated=True) as db, _filled(kafka, count) as topic:
+        async with postgres() as url, database(url, migrated=True) as db, filled(kafka, count) as topic:
             ours = ["-m", "benchmarks.millrace_streams", kafka.url, db, topic]
             theirs = ["-m", "benchmarks.baselines.faststream_kafka", kafka.url, topic]
 
@@ -57,7 +57,8 @@ async def main(parts: Sequence[str], count: int, slow: int, of: int) -> None:
 
 
 @asynccontextmanager
-async def _filled(kafka: services.Running, count: int) -> AsyncIterator[str]:
+async def filled(kafka: services.Running, count: int) -> AsyncIterator[str]:
+    """A topic with so many orders, gone at the end."""
     from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 
     async with (

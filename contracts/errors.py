@@ -2,7 +2,8 @@
 
     MillraceError
     ├── Transient            the same input can succeed later: it is tried again
-    │   └── Unavailable      a dependency is down: its breaker opens, no attempt is used up
+    │   ├── Unavailable      a dependency is down: its breaker opens, no attempt is used up
+    │   └── Blocked          the message is well, and someone has to do something first: it waits, and is not buried
     ├── Permanent            the same input can never succeed: it is buried at once
     │   ├── Undecodable      the bytes are not what the route's contract says
     │   ├── BadInput         the input was understood and is wrong; carries every fault found
@@ -34,6 +35,11 @@ class Unavailable(Transient):
     def __init__(self, dependency: str, why: str) -> None:
         super().__init__(f"{dependency} is not available: {why}")
         self.dependency = dependency
+
+
+class Blocked(Transient):
+    """Nothing is wrong with the message, and it can't be handled before someone has done what the text says. It is
+    tried again now and then, uses up no attempt, and what follows it in its lane waits as well."""
 
 
 class Permanent(MillraceError):

@@ -256,6 +256,8 @@ def _digits(precision: int, scale: int, *, rounds: bool) -> Rule:
     unit = Decimal(1).scaleb(-scale)
 
     def check(value: Decimal) -> Decimal:
+        if value.same_quantum(unit) and value.adjusted() < precision - scale:
+            return value  # as nearly all are written, with as many digits as there can be
         exponent = value.as_tuple().exponent
         if not isinstance(exponent, int):
             raise ValueError("is not a number")

@@ -77,6 +77,12 @@ DEAD_LETTERS = Metric(
     labels=("address", "reason"),
 )
 
+BLOCKED = Metric(
+    name="platform_blocked_total",
+    kind="counter",
+    help="Attempts that could not be made because someone has to do something first (the log says what), by route.",
+    labels=("address",),
+)
 PARKED = Metric(
     name="platform_parked_total",
     kind="counter",

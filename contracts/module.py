@@ -43,10 +43,12 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch is handed over when it has `rows` messages, or `wait_s` after its first one."""
+    """A batch is handed over when it has `rows` messages, or `wait_s` after its first one. It has at most `bytes` of
+    bodies, unless a single message is larger."""
 
     rows: int = 1000
     wait_s: float = 0.5
+    bytes: int = 32 << 20
 
 
 class JobRoute(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,10 +37,12 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Handed back unharmed (drain, lost lease, open breaker): no attempt is used up."""
+    """Handed back unharmed (drain, lost lease, open breaker): no attempt is used up. `blocked`: until someone has done
+    something."""
 
     reason: str
     after_s: float = 0.0
+    blocked: bool = False
 
 
 Outcome = Done | Retry | Dead | Cancelled | Release

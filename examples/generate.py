@@ -103,6 +103,29 @@ def orders(day: date, rows: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def orders_placed(day: date, count: int) -> str:
+    """A day of a shop's orders as events, one a line, as its web service sends them."""
+    random_ = random.Random("orders placed")  # noqa: S311 - the same files every time
+    lines = []
+    for number in range(1, count + 1):
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=86_399 * number // count)
+        order: dict[str, object] = {
+            "order_id": number,
+            "customer_id": f"K{random_.randint(1, 300):04}",
+            "placed_at": moment.isoformat().replace("+00:00", "Z"),
+            "amount": f"{random_.randint(100, 19_999) / 100:.2f}",
+            "channel": random_.choice(["web", "web", "shop", "phone"]),
+        }
+        if random_.random() < 0.1:
+            order["currency"] = random_.choice(["GBP", "USD"])
+        lines.append(json.dumps(order))
+    lines.insert(40, lines[12].replace('"web"', '"phone"'))  # sent twice, the second time corrected
+    lines[70] = lines[70].replace('"customer_id": "K', '"customer_id": "X')
+    lines[80] = lines[80].replace('"amount": "', '"amount": "-')
+    lines[90] = lines[90][:30]
+    return "\n".join(lines) + "\n"
+
+
 def customers(count: int) -> str:
     """The shop's customers, as its web service exports them."""
     random_ = random.Random("customers")  # noqa: S311 - the same files every time
@@ -162,6 +185,7 @@ def main() -> None:
     for offset in range(3):
         day = date(2026, 1, 13) + timedelta(days=offset)
         (HERE / f"shop/orders-{day:%Y%m%d}.csv").write_bytes(orders(day, 200).encode("cp1252"))
+    (HERE / "shop/orders-placed.jsonl").write_text(orders_placed(date(2026, 1, 15), 500))
     (HERE / "shop/customers.jsonl.gz").write_bytes(gzip.compress(customers(300).encode(), mtime=0))
     pq.write_table(products(60), HERE / "shop/products.parquet")
 

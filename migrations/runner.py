@@ -140,9 +140,8 @@ async def _applied(db: Db) -> list[Mapping[str, Any]]:
         return await db.fetch(APPLIED)
     except Permanent:
         # Before the first migration there is no table; asking for it first would cost every later start a round trip.
-        if await db.fetch_value(HAS_TABLE):
-            raise
-        return []
+        # Another process may have made it between the two.
+        return await db.fetch(APPLIED) if await db.fetch_value(HAS_TABLE) else []
 
 
 def _compared(scripts: Sequence[Script], applied: Sequence[Mapping[str, Any]]) -> list[Migration]:

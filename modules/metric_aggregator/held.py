@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from contracts.errors import Transient
+from contracts.errors import Blocked
 from contracts.metric_aggregator import Reason
 from modules.metric_aggregator.cells import EXACT
 from modules.metric_aggregator.instant import BEGINNING, instant, micros, span
@@ -42,7 +42,7 @@ class Held:
     # What comes.
 
     def add(self, events: Sequence[msgspec.Struct], now: datetime) -> Told:
-        """A batch, in the order of its partition. Raises `Transient` where the windows become too many."""
+        """A batch, in the order of its partition. Raises `Blocked` where the windows become too many."""
         told = Told()
         with decimal.localcontext(EXACT):
             try:
@@ -168,7 +168,7 @@ class Held:
         header = header_of(pieces[-1])
         if header.made_for != self._plan.fingerprint:
             name = self._plan.aggregation.name
-            raise Transient(
+            raise Blocked(
                 f"aggregation {name} was changed since its windows were saved (event, key, window, measures, or columns"
                 " of the event that they are of): undo that, or give it another name, under which it begins anew"
             )
@@ -178,9 +178,9 @@ class Held:
             self._windows.restore(rows, self._watermark.forgotten)
         self._windows.restored(self._watermark.at)
 
-    def _overweight(self, error: Overweight) -> Transient:
+    def _overweight(self, error: Overweight) -> Blocked:
         aggregation = self._plan.aggregation
-        return Transient(
+        return Blocked(
             f"aggregation {aggregation.name}: {error.windows} windows of one partition weigh {error.weight_bytes}"
             f" bytes, max_state_bytes is {aggregation.max_state_bytes}: raise it, make windows or lateness_s shorter,"
             " take a key with fewer values, or give the topic more partitions. The partition waits; nothing is lost"

@@ -13,7 +13,7 @@ from typing import Any
 from contracts import sql
 from contracts.aggregation import Aggregation, Measure
 from contracts.dataset import Column
-from contracts.errors import Faults, Transient
+from contracts.errors import Blocked, Faults
 from contracts.event import Event
 from contracts.ports import Db
 from contracts.table import Table, holds, table_named
@@ -99,7 +99,7 @@ class ResultTable:
     # What is written.
 
     async def write(self, db: Db, told: Told, partition: int) -> None:
-        """In the transaction of the batch. Raises `Transient` where a row is another partition's."""
+        """In the transaction of the batch. Raises `Blocked` where a row is another partition's."""
         for some in _some_of(told.retracted):
             await db.execute(self._delete, *self._identities(some), partition)
         for some in _some_of(told.results):
@@ -114,7 +114,7 @@ class ResultTable:
         row = await db.fetch_one(self._foreign, *self._identities(results), partition)
         other = "another one" if row is None else f"partition {row[_PARTITION]}"
         key = ", ".join(self._aggregation.key)
-        raise Transient(
+        raise Blocked(
             f"aggregation {self._aggregation.name}: a window in {self._name} is kept by {other}, and partition"
             f" {partition} has events of it too. So the topic is not keyed by {self._aggregation.key[0]}, or its number"
             f" of partitions was changed: windows by ({key}) would be wrong, and this partition waits. Have the events"

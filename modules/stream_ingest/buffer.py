@@ -82,8 +82,8 @@ class Buffer:
     @property
     def positions(self) -> tuple[int, int]:
         """The first and the last one that the messages come from."""
-        pieces = self._pieces()
-        return int(pieces[0].first), int(pieces[-1].last)
+        pieces = self._pieces()  # what was parked comes late, so a later piece may begin below
+        return min(int(piece.first) for piece in pieces), max(int(piece.last) for piece in pieces)
 
     def clear(self) -> list[str]:
         """Everything is elsewhere; returns the names of the pieces that there were."""

@@ -132,9 +132,8 @@ class Landing:
         """A service runs for months: what it refused goes when its time is over, also while it runs."""
         if self._forgot_at is None:
             self._forgot_at = now
-        elif now - self._forgot_at >= FORGET_EVERY:
-            self._forgot_at = now
-            await shelf.forget(db)
+        elif now - self._forgot_at >= FORGET_EVERY and await shelf.forget(db) < shelf.FORGOTTEN_AT_ONCE:
+            self._forgot_at = now  # else there are more: some go with each batch
 
     def _count(self, taken: Taken, now: datetime, metrics: Metrics) -> None:
         counts = {"landed": len(taken.rows), "quarantined": len(taken.refused), "dropped": taken.dropped}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from contracts.errors import Conflict
+from contracts.errors import Conflict, MillraceError
 from contracts.event import Event, Land, struct_of
 from contracts.module import Batch, Module
 from contracts.ports import Catalog, Clock, Db, Emit, Files, Log, Metrics, State
@@ -27,12 +27,15 @@ module = Module(
 @module.from_catalog
 def declare(made: Module, catalog: Catalog, arguments: RunStreamIngest) -> None:
     """A route for each event, and what has to be there before its first batch."""
-    for event in served(catalog, arguments):
+    events = served(catalog, arguments)
+    if not events:
+        made.on_startup(say_that_nothing_lands)
+    for event in events:
         land = event.land or Land()
         made.stream(
             event.topic,
             struct_of(event),
-            batch=Batch(rows=land.rows, wait_s=land.wait_s),
+            batch=Batch(rows=land.rows, wait_s=land.wait_s, bytes=land.bytes),
             timeout_s=120.0,
             partitions=event.partitions,
             retention_s=event.retention_days * 86400,
@@ -45,9 +48,17 @@ def declare(made: Module, catalog: Catalog, arguments: RunStreamIngest) -> None:
 
 @module.on_startup
 async def forget_expired(db: Db, log: Log) -> None:
-    """Refused messages don't outlive their retention."""
-    if forgotten := await shelf.forget(db):
-        log.info("refused messages forgotten", rows=forgotten)
+    """Refused messages don't outlive their retention where nothing comes any more. A worker starts without it, too."""
+    try:
+        if forgotten := await shelf.forget(db):
+            log.info("refused messages forgotten", rows=forgotten)
+    except MillraceError as error:
+        log.warn("refused messages whose time is over are still there", why=str(error))
+
+
+async def say_that_nothing_lands(log: Log) -> None:
+    """A worker without a route looks like one that works."""
+    log.info("no event lands: say where in `land` of a catalog/events/NAME.yaml")
 
 
 @module.tool("lake list", ListLake)

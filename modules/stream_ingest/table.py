@@ -6,6 +6,7 @@ know are left alone, and a unique index does for a primary key. Nothing about it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
@@ -18,9 +19,6 @@ from contracts.errors import Faults
 from contracts.event import Event
 from contracts.ports import Db
 from contracts.table import Table, holds, table_named
-
-AT_ONCE = 10_000
-"""How many rows one statement merges: its arguments are encoded in one go, for which everything else has to wait."""
 
 _ONE_AT_A_TIME = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
 
@@ -101,8 +99,7 @@ class Rows:
         self._table = target.name
         self._columns = [column.name for column in target.columns]
         self._key = attrgetter(*target.key) if target.key else None
-        self._json = [at for at, column in enumerate(target.columns) if column.type == "json"]
-        self._upsert = upsert(target)
+        self._stage = Stage(target)
 
     async def put(self, db: Db, rows: Sequence[Any]) -> None:
         """All of them; of those that have one key the last one."""
@@ -111,38 +108,30 @@ class Rows:
             return
         latest = dict(zip(map(self._key, rows), rows, strict=True))
         # In one order everywhere: two batches that share keys then wait for each other, and not in a circle.
-        keys = sorted(latest)
-        for start in range(0, len(keys), AT_ONCE):
-            await self._merge(db, [latest[key] for key in keys[start : start + AT_ONCE]])
-
-    async def _merge(self, db: Db, rows: Sequence[Any]) -> None:
-        columns: list[Sequence[Any]] = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
-        for at in self._json:
-            columns[at] = [None if value is None else msgspec.json.encode(value).decode() for value in columns[at]]
-        await db.execute(self._upsert, *columns)
+        ordered = map(latest.__getitem__, sorted(latest))
+        await db.execute(self._stage.made)
+        await db.bulk_insert(self._stage.name, map(msgspec.structs.astuple, ordered), columns=self._columns)
+        await db.execute(self._stage.merged)
 
 
-def upsert(target: Target) -> str:
-    """One statement for a whole batch, given as an array for each column: it needs no table of its own to pass
-    through, so that nothing is left in a session that others get next."""
-    names = [column.name for column in target.columns]
-    arrays = ", ".join(f"${at}::{_carried(column)}[]" for at, column in enumerate(target.columns, start=1))
-    chosen = ", ".join(
-        f"{sql.name(column.name)}::jsonb" if column.type == "json" else sql.name(column.name)
-        for column in target.columns
-    )
-    others = [sql.name(name) for name in names if name not in target.key]
-    then = ", ".join(f"{name} = excluded.{name}" for name in others)
-    return (
-        f"insert into {sql.table(target.name)} ({sql.names(names)})"  # noqa: S608 - names are quoted
-        f" select {chosen} from unnest({arrays}) as came ({sql.names(names)})"
-        f" on conflict ({sql.names(target.key)}) do {f'update set {then}' if then else 'nothing'}"
-    )
+class Stage:
+    """Where rows with a key pass through: a temporary table of the session, which each transaction leaves empty. COPY
+    and one statement from there cost half of what a statement with an array for each column does."""
 
-
-def _carried(column: Column) -> str:
-    """JSON goes as text: a list in an array of jsonb would be taken for another dimension of the array."""
-    return "text" if column.type == "json" else sql.column_type(column)
+    def __init__(self, target: Target) -> None:
+        columns = [f"{sql.name(column.name)} {sql.column_type(column)}" for column in target.columns]
+        names = [column.name for column in target.columns]
+        others = [sql.name(name) for name in names if name not in target.key]
+        then = ", ".join(f"{name} = excluded.{name}" for name in others)
+        # A session can outlive the declaration, and serve several: the name says what the columns are.
+        digest = hashlib.blake2b(", ".join([target.name, *columns]).encode(), digest_size=8).hexdigest()
+        self.name = f"pg_temp.ingest_{digest}"
+        self.made = f"create temp table if not exists ingest_{digest} ({', '.join(columns)}) on commit delete rows"
+        self.merged = (
+            f"insert into {sql.table(target.name)} ({sql.names(names)})"  # noqa: S608 - names are quoted
+            f" select {sql.names(names)} from {self.name}"
+            f" on conflict ({sql.names(target.key)}) do {f'update set {then}' if then else 'nothing'}"
+        )
 
 
 def _always_there(column: Column) -> bool:

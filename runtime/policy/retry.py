@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from contracts import outcome
-from contracts.errors import LeaseLost, Permanent, Unavailable, Undecodable
+from contracts.errors import Blocked, LeaseLost, Permanent, Unavailable, Undecodable
 from contracts.module import Retry
 
 Cut = Literal["cancelled", "drain", "lease", "end"]
@@ -20,6 +20,10 @@ Cut = Literal["cancelled", "drain", "lease", "end"]
 
 UNAVAILABLE_RETRY_S = 5.0
 """About so long what failed for want of something that is down is left alone, where no breaker holds it."""
+
+
+BLOCKED_RETRY_S = 10.0
+"""About so long what waits for someone to do something is left alone."""
 
 
 class Unstarted(Exception):
@@ -54,6 +58,8 @@ def judge(
     if isinstance(error, Unavailable):
         # Whether a breaker opens is decided elsewhere; what failed is released either way.
         return outcome.Release(reason=text, after_s=UNAVAILABLE_RETRY_S * (0.5 + random))
+    if isinstance(error, Blocked):
+        return outcome.Release(reason=text, after_s=BLOCKED_RETRY_S * (0.5 + random), blocked=True)
     if attempt >= retry.attempts:
         return outcome.Dead(reason=f"failed {attempt} times", error=text, traceback=trace)
     return outcome.Retry(after_s=backoff_s(retry, attempt, random), error=text, traceback=trace)
@@ -61,11 +67,11 @@ def judge(
 
 def decisive(error: BaseException) -> BaseException:
     """Of a group that a handler's tasks raised together, the one that decides: a lost lease before something that is
-    down, that before anything else; `Permanent` only when all are."""
+    down or blocked, that before anything else; `Permanent` only when all are."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = list(_leaves(error))
-    for kind in (LeaseLost, Unavailable):
+    for kind in (LeaseLost, Unavailable, Blocked):
         for leaf in leaves:
             if isinstance(leaf, kind):
                 return leaf

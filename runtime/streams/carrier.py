@@ -343,6 +343,10 @@ class Carrier:
                 self._adapters.log.warn("will be tried again", address=address, after_s=round(after_s, 1), error=error)
             case outcome.Release(reason="lease lost"):
                 self._lost(passage.owned)
+            case outcome.Release(blocked=True, reason=reason, after_s=after_s):
+                metrics.add(metric.BLOCKED, address=address)
+                partition = passage.owned.assignment.partition.index
+                self._adapters.log.error("blocked", address=address, partition=partition, error=reason, after_s=after_s)
             case _:
                 pass  # a release is handed back, or tried again; the halves of a batch are tried next
 

@@ -31,9 +31,9 @@ class Gathering:
         waiting = self._waiting.setdefault(owned, [])
         first_waits = bool(waiting)
         waiting.extend(deliveries)
-        while len(waiting) >= self._batch.rows:
-            self._hand_over(owned, waiting[: self._batch.rows])
-            del waiting[: self._batch.rows]
+        while full := self._full(owned, waiting):
+            self._hand_over(owned, waiting[:full])
+            del waiting[:full]
             first_waits = False
         if not first_waits:
             self._stop_timer(owned)
@@ -42,6 +42,20 @@ class Gathering:
                 self._timers[owned] = self._tasks.start(self._wait(owned), name=name)
         if not waiting:
             del self._waiting[owned]
+
+    def _full(self, owned: OwnedPartition, waiting: Sequence[Delivery]) -> int:
+        """How many of what waits are a whole batch; 0: none is yet."""
+        rows = self._batch.rows if len(waiting) >= self._batch.rows else 0
+        if owned.open_bytes < self._batch.bytes:  # what waits is a part of that
+            return rows
+        used_bytes = 0
+        for at, delivery in enumerate(waiting):
+            if at == self._batch.rows:
+                break
+            used_bytes += delivery.size_bytes
+            if at and used_bytes > self._batch.bytes:
+                return at
+        return rows
 
     def drop(self, owned: OwnedPartition) -> None:
         """The partition goes away: what waits of it is its next owner's."""

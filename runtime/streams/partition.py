@@ -151,6 +151,11 @@ class OwnedPartition:
         return True
 
     @property
+    def open_bytes(self) -> int:
+        """Of what is on its way."""
+        return self._open_bytes
+
+    @property
     def backlog(self) -> int:
         """How much there is to do. The bus counts what is in flight as not committed, but may not have counted the
         newest yet."""

@@ -19,12 +19,13 @@ from contracts.job import JobRow
 from contracts.message import Envelope
 from contracts.module import JobRoute, Route
 from contracts.ports.ledger import DeadLetter
+from contracts.stream_ingest import BatchLanded
 from runtime import registry
 from runtime.schema import schema_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DIRECTORY = Path(__file__).parents[2] / "contracts" / "schemas"
-VALUES: tuple[type[msgspec.Struct], ...] = (Envelope, DeadLetter, JobRow)
+VALUES: tuple[type[msgspec.Struct], ...] = (Envelope, DeadLetter, JobRow, BatchLanded)
 
 
 def routes() -> list[Route]:

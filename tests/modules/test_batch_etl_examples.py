@@ -155,7 +155,7 @@ async def test_datasets_are_listed(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "catalog", tmp_path, dirs_exist_ok=True)
     (tmp_path / "datasets/broken.yaml").write_text("name: broken\n", encoding="utf-8")
     found = await list_datasets(ListDatasets(), YamlCatalog(tmp_path))
-    assert [line.name for line in found] == ["broken", "customers", "orders", "products", "trips"]
+    assert [line.name for line in found] == ["broken", "customers", "orders", "orders_by_day", "products", "trips"]
     assert found[0].fault
     assert (found[2].format, found[2].mode, found[2].table) == ("csv", "replace", "shop.orders")
 

@@ -92,7 +92,7 @@ class Partition:
     def lost(self, events: Sequence[Any], now: datetime = NOW) -> None:
         """Taken, and killed before the commit: someone else begins with what was saved."""
         self.held.add(events, now)
-        self.held.save({}.setdefault)
+        self.held.save(lambda _name, _data: None)
         self.moved(now)
 
     def moved(self, now: datetime = NOW) -> None:

@@ -298,6 +298,14 @@ A = Column(name="a")
             ["land.key[0]: j is json, which has no equality"],
         ),
         (
+            event(A, land=Land(table="t", key=("a",))),
+            ["land.key[0]: a must have nullable: false, or a default: null equals nothing"],
+        ),
+        (
+            event(AT, time=EventTime(column="at"), land=Land(lake=Lake(path="../x"))),
+            ["land.lake.path: '../x' must be a folder below the files root, with / and without .."],
+        ),
+        (
             event(A, land=Land(table="millrace.jobs")),
             ["land.table: the schema millrace is the runtime's own: take another one"],
         ),
@@ -344,7 +352,7 @@ def test_what_contradicts_itself(declared: Event, expected: list[str]) -> None:
 
 def test_a_whole_declaration_is_sound() -> None:
     declared = event(
-        AT, A, key="a", time=EventTime(column="at"), land=Land(table="t", key=("a",), lake=Lake(path="lake/t"))
+        AT, A, key="a", time=EventTime(column="at"), land=Land(table="t", key=("at",), lake=Lake(path="lake/t"))
     )
     assert declared.faults() == []
     assert re.fullmatch("[A-Z][a-z]+", struct_of(declared).__name__)

@@ -90,6 +90,24 @@ async def test_what_is_left_of_a_full_batch_waits_for_a_time_of_its_own(clock: M
         assert batches.calls == [[1, 2, 3], [4]]
 
 
+async def test_a_batch_has_no_more_bytes_than_it_may_unless_one_message_has(clock: ManualClock) -> None:
+    module = Module("orders", kind="service", summary="Takes orders.")
+    calls: list[list[int]] = []
+
+    @module.stream("orders.raw", Order, batch=Batch(rows=5, wait_s=0.5, bytes=1000), partitions=1, raw=True)
+    async def take(bodies: Sequence[bytes]) -> None:
+        calls.append([len(body) for body in bodies])
+
+    async with harness(module, clock=clock) as running:
+        sizes = [400, 400, 300, 1500, 10, 10, 10, 10, 10, 10, 990]
+        await running.publish("orders.raw", *map(bytes, sizes))
+        await running.settled()
+    assert [size for call in calls for size in call] == sizes
+    assert all(len(call) <= 5 and (sum(call) <= 1000 or len(call) == 1) for call in calls)
+    assert [400, 400] in calls
+    assert [1500] in calls
+
+
 async def test_batches_of_one_partition_run_one_after_another(clock: ManualClock) -> None:
     module = Module("orders", kind="service", summary="Takes orders.")
     running_now, most = 0, 0

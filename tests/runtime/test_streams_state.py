@@ -10,7 +10,8 @@ import pytest
 from adapters.bus.memory.log import MemoryLog
 from adapters.clock.manual import ManualClock
 from adapters.ledger.memory import MemoryLedger
-from contracts.errors import BadInput, Faults
+from contracts import metrics as metric
+from contracts.errors import BadInput, Blocked, Faults
 from contracts.message import Contract
 from contracts.module import Batch, Module, Retry
 from contracts.ports import Clock, Emit, State
@@ -152,6 +153,27 @@ async def test_a_tick_that_fails_harms_nothing(clock: ManualClock) -> None:
         assert await running.dead_letters() == []
         told = [line["context"]["error"] for line in running.lines() if line["level"] == "ERROR"]
         assert told == ["nothing came"] * ticks
+
+
+async def test_what_is_blocked_waits_for_someone_and_is_never_buried(clock: ManualClock) -> None:
+    module = Module("blocked", kind="worker", summary="Waits.")
+    free = False
+    taken: list[int] = []
+
+    @module.stream("orders", Order, batch=Batch(rows=3), partitions=1, retry=Retry(attempts=2, first_s=0.1))
+    async def take(orders: Sequence[Order], state: State) -> None:
+        if not free:
+            raise Blocked("the table has another column: drop it")
+        taken.extend(order.number for order in orders)
+
+    async with harness(module, clock=clock) as running:
+        await publish(running, 1, 2, 3)
+        await running.until(lambda: running.metrics.value(metric.BLOCKED, address="orders") >= 10)
+        free = True
+        await running.settled()
+        assert taken == [1, 2, 3]
+        assert await running.dead_letters() == []
+        assert any("drop it" in line["context"].get("error", "") for line in running.lines())
 
 
 # --- messages as bytes, and routes of the catalog -------------------------------------------------------------------

@@ -97,8 +97,8 @@ def starting_point(place: Place, position: int | None, *, name: str, route: Rout
         )
     if wanted < place.first:
         gone = (
-            f"{name}: {place.first - wanted} messages from {wanted} on were deleted by the topic's retention before they "
-            "were handled"
+            f"{name}: {place.first - wanted} messages from {wanted} on were deleted by the topic's retention "
+            "before they were handled"
         )
         expired = route.expired if isinstance(route, StreamRoute) else "earliest"
         if position and expired == "fail":
@@ -112,6 +112,6 @@ def starting_point(place: Place, position: int | None, *, name: str, route: Rout
 def _undecided(gone: str, route: Route) -> Conflict:
     group = route.group if isinstance(route, StreamRoute) else ""
     return Conflict(
-        f"{gone}. Decide: start with `--reset earliest` or `--reset latest` to go on without them, or begin anew, state "
-        f"included, with `millrace positions reset {group} {route.address} --to earliest`"
+        f"{gone}. Decide: start with `--reset earliest` or `--reset latest` to go on without them, or begin anew, "
+        f"state included, with `millrace positions reset {group} {route.address} --to earliest`"
     )
