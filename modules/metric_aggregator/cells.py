@@ -29,7 +29,8 @@ _ROUNDED = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _SAVED_AS_INT = 1 << 63
 _PYTHON: dict[str, Any] = {"int": int, "float": float, "decimal": Decimal, "date": date, "timestamp": datetime}
 _HASHED: dict[str, Callable[[Any], int | float | str]] = {
-    "decimal": lambda value: str(value.normalize(EXACT)),
+    "text": lambda value: f"={value}",  # an empty text would not be counted
+    "decimal": lambda value: str(value.normalize(EXACT) + 0),  # zero has no sign
     "bool": int,
     "date": date.toordinal,
     "timestamp": micros,

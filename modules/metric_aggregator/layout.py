@@ -62,6 +62,7 @@ class Layout:
         self._values_of = attrgetter(*self._columns) if self._columns else None
         self._nullable = [not certain for certain in self._certain.values()]
         self._bytes = WINDOW_BYTES + KEY_BYTES * len(aggregation.key) + CELL_BYTES * len(self._cells)
+        self._empty_bytes = self._bytes + (self._sketch_bytes(self.empty()) if self._sketched else 0)
         self._text_of = text_of(aggregation, event)
 
     def _place(self, kind: Kept, of: str | None) -> None:
@@ -162,7 +163,7 @@ class Layout:
 
     def begun_bytes(self, key: Any) -> int:
         """The same of an empty one."""
-        return self._bytes if self._text_of is None else self._bytes + self._text_of(key)
+        return self._empty_bytes if self._text_of is None else self._empty_bytes + self._text_of(key)
 
     def _sketch_bytes(self, window: Window) -> int:
         return sum([cell.weight_bytes for cell in window.cells if isinstance(cell, (Distinct, Quantiles))])
