@@ -12,7 +12,7 @@ import msgspec
 from contracts.aggregation import Aggregation, Measure
 from contracts.dataset import Column
 from contracts.event import Event
-from modules.metric_aggregator.cells import Cell, Kept, average, cell_of, total
+from modules.metric_aggregator.cells import Cell, Kept, average_of, cell_of, total
 from modules.metric_aggregator.keys import text_of
 from modules.metric_aggregator.sketches import Distinct, Quantiles, library
 
@@ -136,11 +136,12 @@ class Layout:
         count_of = self._count_of(of)
         if measure.kind == "count":
             return count_of
-        column, at = self._columns[of], self._places["sum" if measure.kind == "avg" else measure.kind, of]
+        at = self._places["sum" if measure.kind == "avg" else measure.kind, of]
         if measure.kind == "sum":
             return lambda window: total(window.cells[at]) if count_of(window) else None
         if measure.kind == "avg":
-            return lambda window: average(window.cells[at], count, column) if (count := count_of(window)) else None
+            average = average_of(self._columns[of])
+            return lambda window: average(window.cells[at], count) if (count := count_of(window)) else None
         if measure.kind == "distinct":
             return lambda window: window.cells[at].value
         if measure.kind == "quantile":
