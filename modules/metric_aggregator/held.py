@@ -125,9 +125,9 @@ class Held:
         counting = range(len(events)) if passes is None else [n for n, event in enumerate(events) if passes(event)]
         timely = [number for number in counting if number not in behind]
         self._windows.add([events[number] for number in timely], [times[number] for number in timely])
-        counting = frozenset(counting)
+        counts = frozenset(counting)
         for number, watermark, forgotten in late:
-            if number in counting:
+            if number in counts:
                 fit = self._windows.add_late(events[number], times[number], watermark, forgotten)
                 told.corrected += fit is Fit.LATE
                 if fit is Fit.TOO_LATE:
