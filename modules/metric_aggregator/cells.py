@@ -72,7 +72,7 @@ def average_of(column: Column) -> Callable[[Any, int], Decimal | float]:
     """Divides a cell of sums by how many values there were. Of decimals and whole numbers that is a decimal with six
     more digits than the column has, rounded half to even."""
     if column.type == "float":
-        return lambda cell, count: total(cell) / count  # type: ignore[return-value]
+        return lambda cell, count: total(cell) / count
     unit = Decimal(1).scaleb(-6 - (column.scale if column.type == "decimal" else 0))
     divide = _ROUNDED.divide
     return lambda cell, count: divide(cell, count).quantize(unit, context=_ROUNDED)

@@ -93,6 +93,7 @@ def test_a_partition_keeps_saves_and_restores_them() -> None:
     partition, other = (Partition(aggregation(Tumbling(size_s=60), measures=SKETCHES)) for _ in range(2))
     events = [reading(number / 100, value=f"{number % 700}.00", level=float(number % 997)) for number in range(5000)]
     partition.batch(events)
+    weight = 0
     for start in range(0, 5000, 333):
         other.batch(events[start : start + 333])
         weight = other.held.weight_bytes
