@@ -122,12 +122,11 @@ class Held:
             self._windows.add(events, times)
             return
         behind = {number for number, _, _ in late}
-        counting = range(len(events)) if passes is None else [n for n, event in enumerate(events) if passes(event)]
-        timely = [number for number in counting if number not in behind]
+        counting = {number for number, event in enumerate(events) if passes is None or passes(event)}
+        timely = sorted(counting - behind)
         self._windows.add([events[number] for number in timely], [times[number] for number in timely])
-        counts = frozenset(counting)
         for number, watermark, forgotten in late:
-            if number in counts:
+            if number in counting:
                 fit = self._windows.add_late(events[number], times[number], watermark, forgotten)
                 told.corrected += fit is Fit.LATE
                 if fit is Fit.TOO_LATE:

@@ -94,6 +94,7 @@ def test_a_partition_keeps_saves_and_restores_them() -> None:
     events = [reading(number / 100, value=f"{number % 700}.00", level=float(number % 997)) for number in range(5000)]
     weight = 0
     partition.batch(events)
+    weight = 0
     for start in range(0, 5000, 333):
         other.batch(events[start : start + 333])
         weight = other.held.weight_bytes
