@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
 from contracts.message import Contract
@@ -58,7 +57,3 @@ class LateEvent(Contract, frozen=True, kw_only=True):
     watermark_at: Annotated[datetime | None, Meta(description="Up to where windows were closed in its partition.")]
     partition: int
     event: Annotated[Any, Meta(description="The event itself.")]
-
-
-RESULTS: tuple[type[msgspec.Struct], ...] = (WindowResult, LateEvent)
-"""What is published at the addresses that aggregations name."""

@@ -58,6 +58,10 @@ class OutboxRelay:
         self._subscribers.append(tell)
         tell(self.full)
 
+    def wake(self) -> None:
+        """Something was added in this process, of which nobody else is told."""
+        self._woken.set()
+
     async def listen(self) -> None:
         """The loop that hears of what may have come."""
         async for _ in self._ledger.outbox.wakeups():

@@ -152,6 +152,7 @@ class Worker:
                     worker_id=lambda: self.lease.row_id,
                     solitude=self.streams.solitude,
                     hurry=self.streams.hurry,
+                    added=lambda: self.outbox.wake(),
                 )
                 self.streams.add(consumer)
                 if one.gate:

@@ -32,7 +32,7 @@ async def main(servers: str, topic: str, count: int) -> None:
     done = asyncio.Event()
     handled, began_at = 0, 0.0
 
-    @app.agent(app.topic(topic, key_type=str, value_type=dict, key_serializer="raw"))  # type: ignore[untyped-decorator]
+    @app.agent(app.topic(topic, value_serializer="json"))  # type: ignore[untyped-decorator]
     async def fold(stream: Any) -> None:
         nonlocal handled, began_at
         async for reading in stream:

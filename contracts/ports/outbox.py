@@ -16,9 +16,14 @@ Send = Callable[[Sequence[Envelope]], Awaitable[None]]
 class Outbox(Protocol):
     """Messages of one key leave in the order in which they were added; a repeat after a crash carries the same id."""
 
-    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
+    async def add(
+        self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None, wakes: bool = True
+    ) -> None:
         """Keep them within `tx`, or in a transaction of its own, which raises `LeaseLost` where the job of `claim` is
-        another's now. Ids that wait already are left as they are. Raises `BadInput` for what can't be kept."""
+        another's now. Ids that wait already are left as they are. Raises `BadInput` for what can't be kept.
+
+        Whoever listens is woken by the commit. That costs a busy database dearly, where commits that wake anybody are
+        made one at a time; so who sends by itself what it adds says that nobody need be (`wakes=False`)."""
         ...
 
     async def relay(self, send: Send, *, limit: int = 500) -> int:

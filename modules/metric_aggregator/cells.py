@@ -29,7 +29,8 @@ _ROUNDED = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _SAVED_AS_INT = 1 << 63
 _PYTHON: dict[str, Any] = {"int": int, "float": float, "decimal": Decimal, "date": date, "timestamp": datetime}
 _HASHED: dict[str, Callable[[Any], int | float | str]] = {
-    "decimal": lambda value: str(value.normalize(EXACT)),
+    "text": lambda value: f"={value}",  # an empty text would not be counted
+    "decimal": lambda value: str(value.normalize(EXACT) + 0),  # zero has no sign
     "bool": int,
     "date": date.toordinal,
     "timestamp": micros,
@@ -67,13 +68,14 @@ def total(cell: Any) -> int | Decimal | float:
     return (cell[0] if cell else 0.0) if isinstance(cell, tuple) else cell
 
 
-def average(cell: Any, count: int, column: Column) -> Decimal | float:
-    """Of decimals and whole numbers a decimal with six more digits than the column has, rounded half to even."""
-    if isinstance(cell, tuple):
-        return total(cell) / count
-    digits = (column.scale if column.type == "decimal" else 0) + 6
-    quotient = _ROUNDED.divide(Decimal(cell), Decimal(count))
-    return quotient.quantize(Decimal(1).scaleb(-digits), context=_ROUNDED)
+def average_of(column: Column) -> Callable[[Any, int], Decimal | float]:
+    """Divides a cell of sums by how many values there were. Of decimals and whole numbers that is a decimal with six
+    more digits than the column has, rounded half to even."""
+    if column.type == "float":
+        return lambda cell, count: total(cell) / count
+    unit = Decimal(1).scaleb(-6 - (column.scale if column.type == "decimal" else 0))
+    divide = _ROUNDED.divide
+    return lambda cell, count: divide(cell, count).quantize(unit, context=_ROUNDED)
 
 
 def _sum(column: Column) -> Cell:

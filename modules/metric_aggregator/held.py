@@ -116,46 +116,35 @@ class Held:
     def _add(self, events: Events, times: Times, told: Told) -> None:
         if not times:
             return
-        passes = self._plan.passes
-        reached = max(times)
-        behind, _ = self._watermark.after(micros(reached))
-        if micros(min(times)) >= behind:
-            # The rule: however they are ordered, none lies behind the watermark.
-            self._watermark.reach(micros(reached))
-            if passes is not None:
-                kept = [(event, at) for event, at in zip(events, times, strict=True) if passes(event)]
-                events, times = [event for event, _ in kept], [at for _, at in kept]
+        late, passes = self._behind(times), self._plan.passes
+        self._watermark.reach(micros(max(times)))
+        if not late and passes is None:
             self._windows.add(events, times)
             return
-        timely, late = self._parted(events, times)
-        self._windows.add([event for event, _ in timely], [at for _, at in timely])
-        for event, at, watermark, forgotten in late:
-            fit = self._windows.add_late(event, at, watermark, forgotten)
-            if fit is Fit.TOO_LATE:
-                told.aside.append(Aside("late", at, event))
-            told.corrected += fit is Fit.LATE
+        behind = {number for number, _, _ in late}
+        counting = {number for number, event in enumerate(events) if passes is None or passes(event)}
+        timely = sorted(counting - behind)
+        self._windows.add([events[number] for number in timely], [times[number] for number in timely])
+        for number, watermark, forgotten in late:
+            if number in counting:
+                fit = self._windows.add_late(events[number], times[number], watermark, forgotten)
+                told.corrected += fit is Fit.LATE
+                if fit is Fit.TOO_LATE:
+                    told.aside.append(Aside("late", times[number], events[number]))
 
-    def _parted(
-        self, events: Events, times: Times
-    ) -> tuple[list[tuple[msgspec.Struct, datetime]], list[tuple[msgspec.Struct, datetime, int, int]]]:
-        """Events that were not behind the watermark when they came, and those that were, with the watermark then; of
-        those that count."""
-        passes, watermark = self._plan.passes, self._watermark
-        disorder = timedelta(microseconds=span(self._plan.aggregation.disorder_s))
-        top, behind = _datable(watermark.reached), _datable(watermark.at)
-        timely, late = [], []
-        for event, at in zip(events, times, strict=True):
+    def _behind(self, times: Times) -> list[tuple[int, int, int]]:
+        """The numbers of those that lay behind the watermark when they came, with what it was then and up to where
+        windows were forgotten. What is ahead of all before it needs no more than that to be told."""
+        watermark, disorder = self._watermark, span(self._plan.aggregation.disorder_s)
+        top = _datable(max(watermark.reached, watermark.at + disorder))
+        allowed = timedelta(microseconds=disorder)
+        found = []
+        for number, at in enumerate(times):
             if at > top:
                 top = at
-                behind = max(behind, at - disorder)
-            if passes is not None and not passes(event):
-                continue
-            if at >= behind:
-                timely.append((event, at))
-            else:
-                late.append((event, at, *watermark.after(micros(top))))
-        watermark.reach(micros(top))
-        return timely, late
+            elif at < top - allowed:
+                found.append((number, *watermark.after(micros(top))))
+        return found
 
     def _close(self, told: Told) -> None:
         watermark = self._watermark

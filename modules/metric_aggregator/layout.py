@@ -12,7 +12,7 @@ import msgspec
 from contracts.aggregation import Aggregation, Measure
 from contracts.dataset import Column
 from contracts.event import Event
-from modules.metric_aggregator.cells import Cell, Kept, average, cell_of, total
+from modules.metric_aggregator.cells import Cell, Kept, average_of, cell_of, total
 from modules.metric_aggregator.keys import text_of
 from modules.metric_aggregator.sketches import Distinct, Quantiles, library
 
@@ -62,6 +62,7 @@ class Layout:
         self._values_of = attrgetter(*self._columns) if self._columns else None
         self._nullable = [not certain for certain in self._certain.values()]
         self._bytes = WINDOW_BYTES + KEY_BYTES * len(aggregation.key) + CELL_BYTES * len(self._cells)
+        self._empty_bytes = self._bytes + (self._sketch_bytes(self.empty()) if self._sketched else 0)
         self._text_of = text_of(aggregation, event)
 
     def _place(self, kind: Kept, of: str | None) -> None:
@@ -135,11 +136,12 @@ class Layout:
         count_of = self._count_of(of)
         if measure.kind == "count":
             return count_of
-        column, at = self._columns[of], self._places["sum" if measure.kind == "avg" else measure.kind, of]
+        at = self._places["sum" if measure.kind == "avg" else measure.kind, of]
         if measure.kind == "sum":
             return lambda window: total(window.cells[at]) if count_of(window) else None
         if measure.kind == "avg":
-            return lambda window: average(window.cells[at], count, column) if (count := count_of(window)) else None
+            average = average_of(self._columns[of])
+            return lambda window: average(window.cells[at], count) if (count := count_of(window)) else None
         if measure.kind == "distinct":
             return lambda window: window.cells[at].value
         if measure.kind == "quantile":
@@ -162,7 +164,7 @@ class Layout:
 
     def begun_bytes(self, key: Any) -> int:
         """The same of an empty one."""
-        return self._bytes if self._text_of is None else self._bytes + self._text_of(key)
+        return self._empty_bytes if self._text_of is None else self._empty_bytes + self._text_of(key)
 
     def _sketch_bytes(self, window: Window) -> int:
         return sum([cell.weight_bytes for cell in window.cells if isinstance(cell, (Distinct, Quantiles))])

@@ -44,7 +44,7 @@ class Tell(Protocol):
 
 class Carrier:
     """Carries the passages of one route; `tell` hears what became of each message, `lost` of a partition whose epoch
-    has moved on. Once it is `stopping`, nothing is tried again."""
+    has moved on, `added` that something is to be sent. Once it is `stopping`, nothing is tried again."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Carrier:
         stopping: Callable[[], bool],
         tell: Tell,
         lost: Callable[[OwnedPartition], None],
+        added: Callable[[], None],
     ) -> None:
         assert isinstance(mounted.route, StreamRoute)
         self.mounted = mounted
@@ -69,6 +70,7 @@ class Carrier:
         self._stopping = stopping
         self._tell = tell
         self._lost = lost
+        self._added = added
         self._name = f"millrace {mounted.module.name} "
 
     async def carry(self, passage: Passage) -> None:
@@ -299,6 +301,7 @@ class Carrier:
             passage.source(deliveries),
             partial(self._transaction, passage, deliveries),
             always=bool(deliveries) and (self._route.dedupe_s > 0 or self.mounted.stateful),
+            added=self._added,
             state=state,
             sources=deliveries if self._route.batch else (),
         )

@@ -47,6 +47,7 @@ class StreamConsumer:
         worker_id: Callable[[], str],
         solitude: Solitude,
         hurry: Callable[[], None],
+        added: Callable[[], None],
     ) -> None:
         assert isinstance(mounted.route, StreamRoute)
         self.mounted = mounted
@@ -75,6 +76,7 @@ class StreamConsumer:
             stopping=lambda: self._stopping,
             tell=self._tell,
             lost=self.lost,
+            added=added,
         )
         self._storm = Storm()
         self._gathering = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from contracts.message import Delivery, Envelope
@@ -40,15 +40,19 @@ class StreamScope:
         opens: Opens,
         *,
         always: bool,
+        added: Callable[[], None],
         state: BatchState | None = None,
         sources: Sequence[Delivery] = (),
     ) -> None:
-        """`sources` are there for a batch."""
+        """`sources` are there for a batch; `added` is called once messages wait in the outbox of which nobody else is
+        told."""
         self._adapters = adapters
         self._mounted = mounted
         self._source = source
         self._opens = opens
         self._always = always
+        self._added = added
+        self._adds = False
         self._state = state
         self._sources = sources
         self._db: MessageDb | None = None
@@ -85,7 +89,8 @@ class StreamScope:
         if emitted or remembers or self._always:
             tx = await self._transaction.begin()
             if emitted:
-                await self._adapters.ledger.outbox.add(emitted, tx=tx)
+                await self._adapters.ledger.outbox.add(emitted, tx=tx, wakes=False)
+                self._adds = True
             if self._state is not None and remembers:
                 await self._state.keep(tx)
 
@@ -95,6 +100,8 @@ class StreamScope:
         if self._db is not None and self._db.began:
             await self._db.end(kind, error, trace)
             self.committed = kind is None
+            if self.committed and self._adds:
+                self._added()
 
     @property
     def db(self) -> Db:

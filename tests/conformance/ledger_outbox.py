@@ -231,6 +231,17 @@ async def adding_wakes(world: World) -> None:
     assert await world.twin.outbox.backlog() == 3
 
 
+async def who_sends_by_itself_wakes_nobody(world: World) -> None:
+    async with listening(world.twin.outbox) as woken:
+        await world.ledger.outbox.add(messages("a"), tx=None, wakes=False)
+        assert await world.twin.outbox.backlog() == 1
+        waking = asyncio.ensure_future(woken())  # noqa: TID251 - it must not end yet
+        await world.twin.outbox.backlog()  # a round trip, in which a wake would have come
+        assert not waking.done()
+        await world.ledger.outbox.add(messages("b"), tx=None)
+        await waking
+
+
 async def wakeups_end_with_the_ledger(world: World) -> None:
     wakes = world.twin.outbox.wakeups()
     await anext(wakes)
@@ -349,6 +360,7 @@ PROMISES = [
     a_pass_that_is_cancelled_forgets_nothing,
     one_sender_at_a_time_has_a_key,
     adding_wakes,
+    who_sends_by_itself_wakes_nobody,
     wakeups_end_with_the_ledger,
     a_transaction_adds_at_its_end,
     a_transaction_that_fails_adds_nothing,

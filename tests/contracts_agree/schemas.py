@@ -17,6 +17,7 @@ import msgspec
 
 from contracts.job import JobRow
 from contracts.message import Envelope
+from contracts.metric_aggregator import LateEvent, WindowResult
 from contracts.module import JobRoute, Route
 from contracts.ports.ledger import DeadLetter
 from contracts.stream_ingest import BatchLanded
@@ -25,7 +26,7 @@ from runtime.schema import schema_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DIRECTORY = Path(__file__).parents[2] / "contracts" / "schemas"
-VALUES: tuple[type[msgspec.Struct], ...] = (Envelope, DeadLetter, JobRow, BatchLanded)
+VALUES: tuple[type[msgspec.Struct], ...] = (Envelope, DeadLetter, JobRow, BatchLanded, WindowResult, LateEvent)
 
 
 def routes() -> list[Route]:

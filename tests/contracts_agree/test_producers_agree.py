@@ -7,6 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -39,7 +40,9 @@ def anything_of(type_: Any) -> st.SearchStrategy[Any]:
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         hints = typing.get_type_hints(type_)
         return st.builds(type_, **{name: anything_of(hint) for name, hint in hints.items()})
-    if typing.get_origin(type_) is Mapping:
+    if type_ is datetime:
+        return st.datetimes(timezones=st.just(UTC))
+    if typing.get_origin(type_) in (Mapping, dict):
         return st.dictionaries(*map(anything_of, typing.get_args(type_)), max_size=3)
     return st.from_type(type_)
 

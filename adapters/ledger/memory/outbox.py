@@ -25,7 +25,9 @@ class MemoryOutbox:
         self._sending: set[int] = set()
         self._signals: set[asyncio.Event] = set()
 
-    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
+    async def add(
+        self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None, wakes: bool = True
+    ) -> None:
         if not envelopes:
             return
         envelopes = tuple(envelopes)
@@ -35,9 +37,9 @@ class MemoryOutbox:
             raise LeaseLost(f"job {claim.id}: another worker owns it now (this run's fence was {claim.fence})")
         stage = getattr(tx, "stage", None)
         if stage is not None:
-            stage(lambda: self._keep(envelopes))
+            stage(lambda: self._keep(envelopes, wakes=wakes))
         else:
-            self._keep(envelopes)
+            self._keep(envelopes, wakes=wakes)
 
     async def relay(self, send: Send, *, limit: int = 500) -> int:
         sent = 0
@@ -76,12 +78,13 @@ class MemoryOutbox:
         for signal in self._signals:
             signal.set()
 
-    def _keep(self, envelopes: Sequence[Envelope]) -> None:
+    def _keep(self, envelopes: Sequence[Envelope], *, wakes: bool) -> None:
         for envelope in envelopes:
             shard = self._shards[shard_of(envelope)]
             if not any(envelope.id in waiting for waiting in self._shards):
                 shard[envelope.id] = envelope
-        self.wake()
+        if wakes:
+            self.wake()
 
 
 def _bounded(waiting: Iterator[Envelope]) -> Iterator[Envelope]:

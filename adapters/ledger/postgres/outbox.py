@@ -64,10 +64,12 @@ class PostgresOutbox:
         for line in self._lines:
             await line.close()
 
-    async def add(self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None) -> None:
+    async def add(
+        self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None, wakes: bool = True
+    ) -> None:
         if not envelopes:
             return
-        args = (*_columns_of(envelopes), *_fence_of(claim), CHANNEL)
+        args = (*_columns_of(envelopes), *_fence_of(claim), CHANNEL if wakes else None)
         if tx is not None:
             row = await tx.fetch_one(SQL["add"], *args)
         else:

@@ -18,7 +18,7 @@ added as (
 )
 select
     $6::text is null or exists (select from held) as held,
-    (select pg_notify($8, '') from added limit 1) as woken
+    (select pg_notify($8, '') from added where $8::text is not null limit 1) as woken
 
 -- name: waiting
 -- The first and the last number that wait in each shard ($1), as of one moment.
