@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = exits.CUT
     try:
         code = asyncio.run(_whole(asked))
-    except* MillraceError as errors:
+    except* (MillraceError, OSError) as errors:  # the worker, or what it stands on, is gone
         code = exits.FAILED
         for error in _each(errors):
             print(f"demo:stream: {error}", file=sys.stderr)

@@ -71,6 +71,8 @@ class Worker:
         try:
             async with clock.timeout(END_WAIT_S):
                 self.exit_code = await self._process.wait()
+        except TimeoutError:
+            raise MillraceError(f"the worker did not end within {END_WAIT_S:g} s, and was killed") from None
         finally:
             if self._process.returncode is None:
                 self._process.kill()
@@ -99,8 +101,11 @@ async def started(environ: Mapping[str, str], clock: Clock, tell: Tell) -> Async
     )
     worker = Worker(process)
     try:
-        async with clock.timeout(START_WAIT_S):
-            await worker.until_it_takes_work(tell)
+        try:
+            async with clock.timeout(START_WAIT_S):
+                await worker.until_it_takes_work(tell)
+        except TimeoutError:
+            raise MillraceError(f"the worker did not start within {START_WAIT_S:g} s") from None
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.listen(tell))
             try:
