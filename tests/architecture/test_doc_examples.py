@@ -1,4 +1,4 @@
-"""The modules in the documents are run as they stand there, and so are the tests beside them."""
+"""The modules and the declarations in the documents are run as they stand there, and so are the tests beside them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from adapters.catalog.yaml_files import YamlCatalog
 from adapters.database.postgres import PostgresDb
 from adapters.files.local import LocalFiles
+from contracts.metric_aggregator import LateEvent
+from modules import metric_aggregator
 from tests.architecture.doc_tables import ROOT
 from tests.kit.harness import harness
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
 README, WRITE = ROOT / "README.md", ROOT / "docs" / "write-a-module.md"
+STREAMS = ROOT / "docs" / "streams.md"
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -65,3 +69,36 @@ async def test_the_job_module_passes_its_test(db: PostgresDb, tmp_path: Path) ->
 async def test_the_stream_module_passes_its_test(db: PostgresDb) -> None:
     with package(WRITE, "orders"):
         await example_test("orders").test_an_order_that_comes_twice_is_kept_once(db)
+
+
+def shown(block: str) -> list[list[str]]:
+    """The cells of a table as psql prints it, without its head."""
+    rows = [line for line in block.splitlines() if "|" in line][1:]
+    return [[cell.strip() for cell in row.split("|")] for row in rows]
+
+
+async def test_the_readings_make_the_windows_that_are_shown(db: PostgresDb, tmp_path: Path) -> None:
+    event, aggregation, *_ = re.findall(r"^```yaml\n(.*?)^```$", STREAMS.read_text(), re.MULTILINE | re.DOTALL)
+    for folder, name, text in [("events", "reading", event), ("aggregations", "readings_by_sensor", aggregation)]:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.yaml").write_text(text)
+    blocks = re.findall(r"^```(sh|text)\n(.*?)^```$", STREAMS.read_text(), re.MULTILINE | re.DOTALL)
+    [query] = re.findall(r'-c "(select [^"]*)"', STREAMS.read_text())
+    compared = 0
+    async with harness(metric_aggregator.module, db=db, catalog=YamlCatalog(tmp_path)) as running:
+        for language, block in blocks:
+            for reading in re.findall(r"^send '(.*)'$", block, re.MULTILINE):
+                await running.publish("readings", reading.encode(), key="s1")
+            await running.settled()
+            if language == "text":
+                rows = [[_as_psql(value) for value in row.values()] for row in await db.fetch(query)]
+                assert rows == shown(block)
+                compared += 1
+        await running.until(lambda: bool(running.emitted("readings.too_late", LateEvent)), what="the late one")
+    assert compared == 3
+    [late] = running.emitted("readings.too_late", LateEvent)
+    assert late.reason == "late"
+
+
+def _as_psql(value: object) -> str:
+    return str(value)[0].lower() if isinstance(value, bool) else str(value)
