@@ -91,13 +91,26 @@ class Readiness:
         return "degraded" if len(waiting) < len(self._supervision.breakers.gates) else "unavailable"
 
     def _waiting(self) -> tuple[Waiting, ...]:
-        """Routes that need what does not answer; every route needs the bus."""
+        """Routes that need what does not answer (every route needs the bus), and those of which a partition is blocked:
+        the log says by what."""
         failing = {name for name, one in self._checks.items() if one.status != "ok"}
         found = [
             (gate, tuple(sorted({*gate.down, *(failing & {*gate.needs, "bus"})})))
             for gate in self._supervision.breakers.gates
         ]
-        return tuple(Waiting(module=one.module, address=one.address, waits_for=names) for one, names in found if names)
+        waiting = [Waiting(module=one.module, address=one.address, waits_for=names) for one, names in found if names]
+        return (*waiting, *self._blocked())
+
+    def _blocked(self) -> list[Waiting]:
+        return [
+            Waiting(
+                module=consumer.mounted.module.name,
+                address=consumer.route.address,
+                waits_for=(f"someone: partition {', '.join(map(str, consumer.blocked))} is blocked",),
+            )
+            for consumer in self._worker.streams.consumers
+            if consumer.blocked
+        ]
 
     async def _ask(self) -> None:
         clock = self._worker.clock

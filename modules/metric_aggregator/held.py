@@ -172,7 +172,7 @@ class Held:
         return Blocked(
             f"aggregation {aggregation.name}: {error.windows} windows of one partition weigh {error.weight_bytes}"
             f" bytes, max_state_bytes is {aggregation.max_state_bytes}: raise it, make windows or lateness_s shorter,"
-            " take a key with fewer values, or give the topic more partitions. The partition waits; nothing is lost"
+            " or take a key with fewer values. The partition waits; nothing is lost"
         )
 
 

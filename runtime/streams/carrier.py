@@ -331,6 +331,7 @@ class Carrier:
         metrics.add(metric.MESSAGES_PROCESSED, len(deliveries), address=address, outcome=kind)
         match became:
             case outcome.Done() | outcome.Cancelled():
+                passage.owned.blocked = False
                 fate: Fate = "finished" if isinstance(became, outcome.Done) else "cancelled"
                 if passage.parked is not None:
                     committed = isinstance(attempt.scope, StreamScope) and attempt.scope.committed
@@ -349,6 +350,7 @@ class Carrier:
             case outcome.Release(blocked=True, reason=reason, after_s=after_s):
                 metrics.add(metric.BLOCKED, address=address)
                 partition = passage.owned.assignment.partition.index
+                passage.owned.blocked = True
                 self._adapters.log.error("blocked", address=address, partition=partition, error=reason, after_s=after_s)
             case _:
                 pass  # a release is handed back, or tried again; the halves of a batch are tried next

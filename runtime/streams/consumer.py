@@ -163,6 +163,11 @@ class StreamConsumer:
         """Why nothing is fetched; empty when it is."""
         return frozenset(self._reasons)
 
+    @property
+    def blocked(self) -> list[int]:
+        """The partitions of which something waits for someone to do something."""
+        return sorted(owned.assignment.partition.index for owned in self.owned.values() if owned.blocked)
+
     # What a drain needs.
 
     def stop(self) -> None:

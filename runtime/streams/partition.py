@@ -42,6 +42,8 @@ class OwnedPartition:
         """What its handler remembers, as of the last commit: `BatchState` looks after it."""
         self.turn = asyncio.Lock()
         """Whose turn it is with that."""
+        self.blocked = False
+        """Something of it waits for someone to do something."""
         self.quiet_since: float | None = None
         self.ticking = False
         self.wants_reach = False

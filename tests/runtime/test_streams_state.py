@@ -15,6 +15,7 @@ from contracts.errors import BadInput, Blocked, Faults
 from contracts.message import Contract
 from contracts.module import Batch, Module, Retry
 from contracts.ports import Clock, Emit, State
+from runtime.readiness import Readiness
 from tests.kit.harness import HarnessBus, Running, harness
 
 pytestmark = pytest.mark.anyio
@@ -169,8 +170,13 @@ async def test_what_is_blocked_waits_for_someone_and_is_never_buried(clock: Manu
     async with harness(module, clock=clock) as running:
         await publish(running, 1, 2, 3)
         await running.until(lambda: running.metrics.value(metric.BLOCKED, address="orders") >= 10)
+        report = await Readiness(running.worker).report()
+        [waiting] = report.routes
+        assert (report.status, waiting.address) == ("unavailable", "orders"), "it is the only route"
+        assert waiting.waits_for == ("someone: partition 0 is blocked",)
         free = True
         await running.settled()
+        assert (await Readiness(running.worker).report()).status == "ok"
         assert taken == [1, 2, 3]
         assert await running.dead_letters() == []
         assert any("drop it" in line["context"].get("error", "") for line in running.lines())
