@@ -110,7 +110,8 @@ class StreamScope:
     @property
     def _transaction(self) -> MessageDb:
         if self._db is None:
-            self._db = MessageDb(self._opens, lambda: self._adapters.db)
+            adapters = self._adapters  # not this scope: with its thousands of messages it would be garbage in a circle
+            self._db = MessageDb(self._opens, lambda: adapters.db)
         return self._db
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -16,6 +17,8 @@ from contracts.message import Contract
 from contracts.module import Batch, Module, Retry
 from contracts.ports import Clock, Emit, State
 from runtime.readiness import Readiness
+from runtime.streams.passage import Passage
+from runtime.streams.scope import StreamScope
 from tests.kit.harness import HarnessBus, Running, harness
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +110,21 @@ async def test_a_culprit_is_buried_and_counts_for_nothing(clock: ManualClock) ->
         await running.settled()
         assert totals(running)[-1] == 8
         assert [letter.position for letter in await running.dead_letters()] == [1]
+
+
+async def test_a_batch_that_is_done_leaves_nothing_behind(clock: ManualClock) -> None:
+    """Not even until garbage is collected: a batch has thousands of messages, and the collector comes seldom."""
+    sums = Sums()
+    async with harness(sums.module, clock=clock) as running:
+        gc.collect()  # what other tests have left
+        gc.disable()
+        try:
+            await publish(running, *range(9))
+            await running.settled()
+            assert len(sums.calls) == 3
+            assert [one for one in gc.get_objects() if isinstance(one, StreamScope | Passage)] == []
+        finally:
+            gc.enable()
 
 
 async def test_each_partition_has_its_own(clock: ManualClock) -> None:
