@@ -12,6 +12,7 @@ from contracts.metric_aggregator import RunMetricAggregator
 from contracts.module import Batch, Module
 from contracts.ports import Catalog, Clock, Db, Emit, Log, Metrics, State
 from modules.metric_aggregator.aggregating import Aggregator
+from modules.metric_aggregator.table import ResultTable
 
 BATCH = Batch(rows=5000, wait_s=0.2)
 
@@ -27,19 +28,23 @@ module = Module(
 def declare(made: Module, catalog: Catalog, arguments: RunMetricAggregator) -> None:
     """Each reads its topic as a group of its own, so that there can be many over the events of one kind."""
     faults: list[str] = []
+    tables: list[ResultTable] = []
     for name in arguments.aggregation or catalog.aggregations():
         try:
             aggregation = catalog.aggregation(name)
-            _declare(made, aggregation, catalog.event(aggregation.event), arguments)
+            aggregator = _declare(made, aggregation, catalog.event(aggregation.event), arguments)
+            tables += [aggregator.table] if aggregator.table is not None else []
         except Faults as error:
             faults += error.faults
         except NotFound as error:
             faults.append(str(error))
     if faults:
         raise Faults("aggregations", faults)
+    if tables:
+        made.on_startup(_preparation(tables))
 
 
-def _declare(made: Module, aggregation: Aggregation, event: Event, arguments: RunMetricAggregator) -> None:
+def _declare(made: Module, aggregation: Aggregation, event: Event, arguments: RunMetricAggregator) -> Aggregator:
     aggregator = Aggregator(aggregation, event)
     made.stream(
         event.topic,
@@ -53,8 +58,7 @@ def _declare(made: Module, aggregation: Aggregation, event: Event, arguments: Ru
         tick_s=_tick_s(aggregation),
         expired=arguments.reset,
     )(_handler(aggregation, event, aggregator))
-    if aggregator.table is not None:
-        made.on_startup(_preparation(aggregation, aggregator))
+    return aggregator
 
 
 def _handler(aggregation: Aggregation, event: Event, aggregator: Aggregator) -> Callable[..., Awaitable[None]]:
@@ -67,11 +71,19 @@ def _handler(aggregation: Aggregation, event: Event, aggregator: Aggregator) -> 
     return aggregate
 
 
-def _preparation(aggregation: Aggregation, aggregator: Aggregator) -> Callable[..., Awaitable[None]]:
+def _preparation(tables: Sequence[ResultTable]) -> Callable[..., Awaitable[None]]:
+    """One hook for all tables, so that the faults of all are told at once."""
+
     async def prepare(db: Db, log: Log) -> None:
-        assert aggregator.table is not None
-        if await aggregator.table.prepare(db):
-            log.info("table made", aggregation=aggregation.name, table=aggregation.to.table)
+        faults: list[str] = []
+        for table in tables:
+            try:
+                if await table.prepare(db):
+                    log.info("table made", aggregation=table.aggregation, table=table.name)
+            except Faults as error:
+                faults += [f"{error.subject}: {fault}" for fault in error.faults]
+        if faults:
+            raise Faults("tables of results", faults)
 
     return prepare
 

@@ -34,8 +34,8 @@ class ResultTable:
 
     def __init__(self, aggregation: Aggregation, event: Event, name: str) -> None:
         instants = dict.fromkeys((_START, _END), "timestamp with time zone")
-        self._aggregation = aggregation
-        self._name = name
+        self.aggregation = aggregation.name
+        self.name = name
         self._key = {name: sql.column_type(event.column(name)) for name in aggregation.key}
         self._given = self._key | instants | {m.name: measure_type(m, event) for m in aggregation.measures} | _ABOUT
         self._nullable = {measure.name for measure in aggregation.measures if measure.kind not in ("count", "distinct")}
@@ -48,13 +48,13 @@ class ResultTable:
         """Makes the table, or checks it; returns whether it was made. Raises `Faults` with everything about it that
         does not fit. Workers that start at once take turns."""
         async with db.transaction() as tx:
-            await tx.fetch_value(_ONE_AT_A_TIME, f"metric_aggregator {self._name}")
-            there = await table_named(tx, self._name)
+            await tx.fetch_value(_ONE_AT_A_TIME, f"metric_aggregator {self.name}")
+            there = await table_named(tx, self.name)
             if there is None:
                 await tx.execute(self.definition())
                 return True
         if found := self.faults(there):
-            raise Faults(f"table {self._name}, for the results of aggregation {self._aggregation.name}", found)
+            raise Faults(f"table {self.name}, for the results of aggregation {self.aggregation}", found)
         return False
 
     def definition(self) -> str:
@@ -63,8 +63,8 @@ class ResultTable:
             f"{sql.name(name)} {type_}{'' if name in self._nullable else ' not null'}" for name, type_ in self._columns
         ]
         lines.append(f"primary key ({sql.names(self._identity)})")
-        made = f"create table {sql.table(self._name)} ({', '.join(lines)})"
-        schema, _, _ = self._name.rpartition(".")
+        made = f"create table {sql.table(self.name)} ({', '.join(lines)})"
+        schema, _, _ = self.name.rpartition(".")
         return f"create schema if not exists {sql.name(schema)}; {made}" if schema else made
 
     def faults(self, there: Table) -> list[str]:
@@ -113,16 +113,16 @@ class ResultTable:
     async def _refuse(self, db: Db, results: Sequence[Result], partition: int) -> None:
         row = await db.fetch_one(self._foreign, *self._identities(results), partition)
         other = "another one" if row is None else f"partition {row[_PARTITION]}"
-        key = ", ".join(self._aggregation.key)
+        key = ", ".join(self._identity[:-1])
         raise Blocked(
-            f"aggregation {self._aggregation.name}: a window in {self._name} is kept by {other}, and partition"
-            f" {partition} has events of it too. So the topic is not keyed by {self._aggregation.key[0]}, or its number"
+            f"aggregation {self.aggregation}: a window in {self.name} is kept by {other}, and partition"
+            f" {partition} has events of it too. So the topic is not keyed by {self._identity[0]}, or its number"
             f" of partitions was changed: windows by ({key}) would be wrong, and this partition waits. Have the events"
             " republished under that key (event_enricher does it) and aggregate that topic"
         )
 
     def _statements(self) -> tuple[str, str, str]:
-        target, names = sql.table(self._name), list(self._given)
+        target, names = sql.table(self.name), list(self._given)
         identity = sql.names(self._identity)
         others = [name for name in (*names, "updated_at") if name not in self._identity]
         sets = ", ".join(f"{sql.name(name)} = excluded.{sql.name(name)}" for name in others)
