@@ -100,6 +100,7 @@ async def test_a_window_that_two_partitions_have_is_left_to_the_first_and_the_ot
         assert await rows(db, "readings", "partition") == before
         assert await worker.dead_letters() == []
         said = [line["context"]["error"] for line in worker.lines() if line["message"] == "blocked"]
+        assert said
         assert all("the topic is not keyed by sensor" in one for one in said)
 
 
