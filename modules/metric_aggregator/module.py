@@ -33,7 +33,9 @@ def declare(made: Module, catalog: Catalog, arguments: RunMetricAggregator) -> N
         try:
             aggregation = catalog.aggregation(name)
             aggregator = _declare(made, aggregation, catalog.event(aggregation.event), arguments)
-            tables += [aggregator.table] if aggregator.table is not None else []
+            if aggregator.table is not None:
+                faults += _taken(aggregator.table, tables)
+                tables.append(aggregator.table)
         except Faults as error:
             faults += error.faults
         except NotFound as error:
@@ -42,6 +44,15 @@ def declare(made: Module, catalog: Catalog, arguments: RunMetricAggregator) -> N
         raise Faults("aggregations", faults)
     if tables:
         made.on_startup(_preparation(tables))
+
+
+def _taken(table: ResultTable, others: Sequence[ResultTable]) -> list[str]:
+    """Rows are told apart by key and start: those of two aggregations would overwrite each other."""
+    return [
+        f"aggregation {table.aggregation}: table {table.name} has the results of {other.aggregation}: name another one"
+        for other in others
+        if other.name == table.name
+    ]
 
 
 def _declare(made: Module, aggregation: Aggregation, event: Event, arguments: RunMetricAggregator) -> Aggregator:

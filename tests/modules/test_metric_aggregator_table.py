@@ -92,3 +92,10 @@ async def test_one_worker_tells_the_faults_of_every_table(db: PostgresDb) -> Non
         "table others, for the results of aggregation others",
         "table results, for the results of aggregation readings",
     ]
+
+
+def test_two_aggregations_do_not_share_a_table() -> None:
+    other = msgspec.structs.replace(DECLARED, name="others")
+    with pytest.raises(Faults) as refused:
+        module.configured(DeclaredCatalog(READING, DECLARED, other))
+    assert refused.value.faults == ["aggregation readings: table results has the results of others: name another one"]
