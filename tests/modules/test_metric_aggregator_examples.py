@@ -1,4 +1,4 @@
-"""The example aggregation of the catalog over the example trips, held against the same question asked in SQL."""
+"""The example aggregation of the catalog over the example trips, held against the same windows in plain Python."""
 
 from __future__ import annotations
 

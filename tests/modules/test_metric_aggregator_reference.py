@@ -36,6 +36,8 @@ async def test_the_taxi_file(order: str, db: PostgresDb, reference_data: Path) -
     async with harness(module, db=db, catalog=DeclaredCatalog(taxi_windows.trip_event(), *declared)) as running:
         for at in range(0, len(envelopes), 1000):
             await running.bus.publish(*envelopes[at : at + 1000])
+            if at % 4000 == 0:
+                await running.settled()  # a part of it at a time: there is a limit to how long it is waited for
         await running.settled()
         assert await running.dead_letters() == []
     for name, answer in answers.items():
