@@ -33,6 +33,13 @@ def table(qualified: str) -> str:
     return ".".join(name(part) for part in qualified.split("."))
 
 
+def creation(qualified: str, lines: Iterable[str]) -> str:
+    """The statements that make a table of these columns and constraints, and its schema where it isn't there."""
+    made = f"create table {table(qualified)} ({', '.join(lines)})"
+    schema, _, _ = qualified.rpartition(".")
+    return f"create schema if not exists {name(schema)}; {made}" if schema else made
+
+
 def literal(value: str) -> str:
     """A text literal, for DDL, which takes no parameters."""
     return (

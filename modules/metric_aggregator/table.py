@@ -63,9 +63,7 @@ class ResultTable:
             f"{sql.name(name)} {type_}{'' if name in self._nullable else ' not null'}" for name, type_ in self._columns
         ]
         lines.append(f"primary key ({sql.names(self._identity)})")
-        made = f"create table {sql.table(self.name)} ({', '.join(lines)})"
-        schema, _, _ = self.name.rpartition(".")
-        return f"create schema if not exists {sql.name(schema)}; {made}" if schema else made
+        return sql.creation(self.name, lines)
 
     def faults(self, there: Table) -> list[str]:
         """What keeps results out of the table."""

@@ -60,9 +60,7 @@ def definition(target: Target) -> str:
     ]
     if target.key:
         lines.append(f"primary key ({sql.names(target.key)})")
-    made = f"create table {sql.table(target.name)} ({', '.join(lines)})"
-    schema, _, _ = target.name.rpartition(".")
-    return f"create schema if not exists {sql.name(schema)}; {made}" if schema else made
+    return sql.creation(target.name, lines)
 
 
 def faults(target: Target, there: Table) -> list[str]:
