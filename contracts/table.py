@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from contracts import sql
-from contracts.ports.database import Queries
+from contracts.ports.database import Db, Queries
 
 NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 _HOLDS = {"text": {"character varying"}}
@@ -92,6 +92,17 @@ async def table_named(db: Queries, qualified: str) -> Table | None:
         columns={column.name: column for column in columns},
         uniques=tuple(uniques),
     )
+
+
+async def made_or_there(db: Db, qualified: str, definition: str, *, by: str) -> Table | None:
+    """Makes the table where it isn't there, and returns None; else what is there. Those who do this at once for one
+    module (`by`) take turns."""
+    async with db.transaction() as tx:
+        await tx.fetch_value("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"{by} {qualified}")
+        there = await table_named(tx, qualified)
+        if there is None:
+            await tx.execute(definition)
+    return there
 
 
 def holds(there: str, wanted: str) -> bool:

@@ -16,14 +16,13 @@ from contracts.dataset import Column
 from contracts.errors import Blocked, Faults
 from contracts.event import Event
 from contracts.ports import Db
-from contracts.table import Table, holds, table_named
+from contracts.table import Table, holds, made_or_there
 from modules.metric_aggregator.instant import instant
 from modules.metric_aggregator.told import Result, Told
 
 AT_ONCE = 10_000
 """How many rows one statement takes: its arguments are encoded in one go, for which everything else has to wait."""
 
-_ONE_AT_A_TIME = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
 _START, _END, _PARTITION = "window_start", "window_end", "partition"
 _ABOUT = {"events": "bigint", "closed": "boolean", "revision": "bigint"}
 _WRITTEN = {"updated_at": "timestamp with time zone", _PARTITION: "smallint"}
@@ -47,12 +46,9 @@ class ResultTable:
     async def prepare(self, db: Db) -> bool:
         """Makes the table, or checks it; returns whether it was made. Raises `Faults` with everything about it that
         does not fit. Workers that start at once take turns."""
-        async with db.transaction() as tx:
-            await tx.fetch_value(_ONE_AT_A_TIME, f"metric_aggregator {self.name}")
-            there = await table_named(tx, self.name)
-            if there is None:
-                await tx.execute(self.definition())
-                return True
+        there = await made_or_there(db, self.name, self.definition(), by="metric_aggregator")
+        if there is None:
+            return True
         if found := self.faults(there):
             raise Faults(f"table {self.name}, for the results of aggregation {self.aggregation}", found)
         return False

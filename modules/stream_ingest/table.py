@@ -18,9 +18,7 @@ from contracts.dataset import Column
 from contracts.errors import Faults
 from contracts.event import Event
 from contracts.ports import Db
-from contracts.table import Table, holds, table_named
-
-_ONE_AT_A_TIME = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
+from contracts.table import Table, holds, made_or_there
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +39,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 async def prepare(db: Db, target: Target) -> bool:
     """Makes the table, or checks it; returns whether it was made. Raises `Faults` with everything about it that does
     not fit. Workers that start at once take turns."""
-    async with db.transaction() as tx:
-        await tx.fetch_value(_ONE_AT_A_TIME, f"stream_ingest {target.name}")
-        there = await table_named(tx, target.name)
-        if there is None:
-            await tx.execute(definition(target))
-            return True
+    there = await made_or_there(db, target.name, definition(target), by="stream_ingest")
+    if there is None:
+        return True
     if found := faults(target, there):
         raise Faults(f"table {target.name}, where the events {target.event} are to land", found)
     return False
