@@ -102,6 +102,13 @@ def _url(*schemes: str) -> PlainValidator:
     return PlainValidator(check)
 
 
+def _prefix(value: Any) -> Any:
+    text = value.strip("/") if isinstance(value, str) else value
+    if text and any(part in ("", ".", "..") for part in text.split("/")):
+        raise ValueError("it has an empty name, . or .. in it")
+    return text
+
+
 def _secret(value: Any) -> Secret | None:
     if value is None or isinstance(value, Secret):
         return value
@@ -116,6 +123,7 @@ def _level(value: Any) -> Any:
     return _LEVELS.get(value.strip().lower(), value.strip().lower())
 
 
+BucketPrefix = Annotated[str, BeforeValidator(_prefix), Form("a path such as lake/raw")]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Form("names with commas between them")]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, several with commas between them")]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host names with commas between them")]

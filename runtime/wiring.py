@@ -13,19 +13,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
+from contracts.file_link import FileLinks
 from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
 
 if TYPE_CHECKING:
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
+    from adapters.files.s3.bucket import Bucket
     from adapters.log.structured import StructuredLog
     from runtime.settings import Settings
 
 TO_COME: Mapping[tuple[str, str], str] = {
     ("db", "cassandra"): "with the infrastructure adapters",
-    ("fs", "s3"): "with the infrastructure adapters",
-    ("fs", "minio"): "with the infrastructure adapters",
-    ("cache", "redis"): "with the infrastructure adapters",
     ("secrets", "vault"): "with the infrastructure adapters",
 }
 """What can be chosen and is not built yet, and when it comes."""
@@ -110,12 +109,39 @@ class Adapters:
 
     @cached_property
     def files(self) -> Files:
-        from adapters.files.local import LocalFiles
+        if self.settings.fs == "local":
+            from adapters.files.local import LocalFiles
 
-        return LocalFiles(self.settings.fs_local_root)
+            return LocalFiles(self.settings.fs_local_root, links=self.file_links)
+        from adapters.files.s3.files import S3Files
+
+        return S3Files(bucket_of(self.settings), clock=self.clock)
+
+    @cached_property
+    def file_links(self) -> FileLinks | None:
+        """What signs links to local files; None without a key, and where files are in a bucket."""
+        chosen = self.settings
+        if chosen.fs != "local" or chosen.fs_local_link_key is None:
+            return None
+        base_url = (
+            chosen.fs_local_url.reveal() if chosen.fs_local_url else f"http://{chosen.http_host}:{chosen.http_port}"
+        )
+        return FileLinks(chosen.fs_local_link_key, base_url=base_url, clock=self.clock)
 
     @cached_property
     def cache(self) -> Cache:
+        if self.settings.cache == "redis":
+            from adapters.cache.redis.cache import RedisCache
+
+            assert self.settings.cache_redis_url is not None  # the settings were checked together
+            return RedisCache(
+                self.settings.cache_redis_url.reveal(),
+                clock=self.clock,
+                log=self.log,
+                metrics=self.metrics,
+                prefix=self.settings.cache_redis_prefix,
+                timeout_s=self.settings.cache_redis_timeout_s,
+            )
         from adapters.cache.memory import MemoryCache
 
         return MemoryCache(
@@ -211,6 +237,29 @@ def catalog_of(settings: Settings) -> Catalog:
     from adapters.catalog.yaml_files import YamlCatalog
 
     return YamlCatalog(settings.catalog_dir)
+
+
+def bucket_of(settings: Settings) -> Bucket:
+    """The bucket of `--fs s3` or `--fs minio`: that one is S3 at an address of its own, with the bucket in the path."""
+    from adapters.files.s3.bucket import Bucket
+
+    minio = settings.fs == "minio"
+    endpoint = settings.fs_minio_endpoint if minio else settings.fs_s3_endpoint
+    of_minio = minio and settings.fs_minio_access_key is not None
+    assert settings.fs_s3_bucket is not None  # the settings were checked together
+    return Bucket(
+        name=settings.fs_s3_bucket,
+        prefix=settings.fs_s3_prefix,
+        endpoint=endpoint.reveal() if endpoint else None,
+        region=settings.fs_s3_region,
+        access_key=settings.fs_minio_access_key if of_minio else settings.fs_s3_access_key,
+        secret_key=settings.fs_minio_secret_key if of_minio else settings.fs_s3_secret_key,
+        path_style=minio or settings.fs_s3_path_style,
+        encryption=settings.fs_s3_sse,
+        kms_key=settings.fs_s3_kms_key,
+        timeout_s=settings.fs_s3_timeout_s,
+        attempts=settings.fs_s3_attempts,
+    )
 
 
 async def check(adapters: Mapping[str, Checked], clock: Clock, *, timeout_s: float) -> dict[str, tuple[float, str]]:

@@ -22,7 +22,12 @@ settings.load_profile("millrace")
 # Suites are plain modules that tests call: their asserts are to be as telling as those of tests.
 pytest.register_assert_rewrite("tests.conformance")
 
-SERVICES = {"postgres": services.Postgres(), "redis_server": services.Redis(), "kafka": services.Kafka()}
+SERVICES = {
+    "postgres": services.Postgres(),
+    "redis_server": services.Redis(),
+    "kafka": services.Kafka(),
+    "minio": services.Minio(),
+}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -92,6 +97,12 @@ def redis_server() -> services.Running:
 def kafka() -> services.Running:
     """One Kafka for the run; `url` is its bootstrap servers, and its topics are made by whoever needs them."""
     return SERVICES["kafka"].require()
+
+
+@pytest.fixture(scope="session")
+def minio() -> services.Running:
+    """One MinIO for the run; whoever needs a bucket makes one of their own."""
+    return SERVICES["minio"].require()
 
 
 @pytest.fixture(scope="session")

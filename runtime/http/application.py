@@ -7,12 +7,19 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from contracts.errors import MillraceError
-from runtime.http import commands, describing, gate, health, jobs, letters, problems
+from runtime.http import commands, describing, files, gate, health, jobs, letters, problems
 from runtime.http.admission import Rules
 from runtime.http.body import BODY_BYTES
 from runtime.http.site import Site
 
-HANDLERS = [*describing.HANDLERS, *health.HANDLERS, *commands.HANDLERS, *jobs.HANDLERS, *letters.HANDLERS]
+HANDLERS = [
+    *describing.HANDLERS,
+    *health.HANDLERS,
+    *commands.HANDLERS,
+    *jobs.HANDLERS,
+    *letters.HANDLERS,
+    *files.HANDLERS,
+]
 
 
 def application(site: Site, rules: Rules) -> gate.Gate:

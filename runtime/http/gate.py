@@ -22,6 +22,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_TIMEOUT_S = 30.0
+DOWNLOAD_TIMEOUT_S = 3600.0
+"""A file may take longer, as long as its reader takes some of it within `REQUEST_TIMEOUT_S`."""
 
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -48,7 +50,7 @@ class Gate:
         asked = _asked(scope)
         given = asked.headers.get("x-correlation-id", ("",))[0]
         correlation_id = kept(given) or self._clock.new_id()
-        answer = _Answer(send, correlation_id)
+        answer = _Answer(send, correlation_id, self._clock)
         began_at = self._clock.monotonic()
         with about(correlation_id=correlation_id):
             await self._answered(scope, receive, answer, asked, correlation_id)
@@ -58,7 +60,7 @@ class Gate:
         self, scope: Scope, receive: Receive, answer: _Answer, asked: Asked, correlation_id: str
     ) -> None:
         try:
-            async with self._clock.timeout(REQUEST_TIMEOUT_S):
+            async with self._clock.timeout(DOWNLOAD_TIMEOUT_S if admission.by_link(asked) else REQUEST_TIMEOUT_S):
                 body = Body(asked, receive, self._clock)
                 taken = self._refusal(scope, asked) or await body.read()
                 if isinstance(taken, Refusal):
@@ -89,8 +91,9 @@ class Gate:
 class _Answer:
     """`send` with the headers that every answer carries; knows what was sent."""
 
-    def __init__(self, send: Send, correlation_id: str) -> None:
+    def __init__(self, send: Send, correlation_id: str, clock: Clock) -> None:
         self._send = send
+        self._clock = clock
         self._own = (*_ALWAYS, (b"x-correlation-id", correlation_id.encode()))
         self.status = 0
 
@@ -98,7 +101,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": self._headers(list(message.get("headers", ())))}
-        await self._send(message)
+        async with self._clock.timeout(REQUEST_TIMEOUT_S):
+            await self._send(message)
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers += self._own

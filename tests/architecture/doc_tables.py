@@ -51,6 +51,7 @@ def commands_table() -> str:
 
 
 def http_table() -> str:
+    from contracts.file_link import PLACE
     from runtime.http import openapi
     from runtime.http.admission import PUBLIC
     from runtime.http.application import HANDLERS
@@ -62,12 +63,18 @@ def http_table() -> str:
         rows += [
             (
                 _code(f"{method.upper()} {path}"),
-                "anyone" if path in PUBLIC else "loopback, or the bearer of the token",
+                _asker(public=path in PUBLIC, linked=path.startswith(PLACE)),
                 operation["summary"],
             )
             for method, operation in item.items()
         ]
     return _table(("request", "who may ask", "what it is for"), rows)
+
+
+def _asker(*, public: bool, linked: bool) -> str:
+    if linked:
+        return "whoever has the link"
+    return "anyone" if public else "loopback, or the bearer of the token"
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -8,6 +8,7 @@ elsewhere; the summary of the run ends with what was not tried and what would he
 from __future__ import annotations
 
 from tests.kit.services.kafka import Kafka, start_kafka
+from tests.kit.services.minio import Minio, start_minio
 from tests.kit.services.missing import Untried, missing, reference_data, untried
 from tests.kit.services.native import NativeServer
 from tests.kit.services.postgres import OwnPostgres, Postgres, own_postgres
@@ -17,6 +18,7 @@ from tests.kit.services.service import CannotStart, Running, Service, own
 __all__ = [
     "CannotStart",
     "Kafka",
+    "Minio",
     "NativeServer",
     "OwnPostgres",
     "Postgres",
@@ -29,6 +31,7 @@ __all__ = [
     "own_postgres",
     "reference_data",
     "start_kafka",
+    "start_minio",
     "start_redis",
     "untried",
 ]

@@ -1,0 +1,85 @@
+"""One client of a bucket: every call has a deadline, its retries a cap, and its errors are ours."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from adapters.files.s3.answers import translated
+from adapters.files.s3.bucket import Bucket
+from contracts.errors import Faults, Unavailable
+from contracts.ports.clock import Clock
+
+CONNECT_TIMEOUT_S = 5.0
+BACKOFF_S = 20.0
+"""What the client's own pauses between attempts may come to."""
+CONNECTIONS = 64
+
+
+class Link:
+    """Made without I/O."""
+
+    def __init__(self, bucket: Bucket, clock: Clock) -> None:
+        self.bucket = bucket
+        self._clock = clock
+        self._client: Any = None
+        self._ending = AsyncExitStack()
+        self._deadline_s = bucket.attempts * bucket.timeout_s + BACKOFF_S
+
+    @property
+    def client(self) -> Any:
+        if self._client is None:
+            raise Unavailable("files", f"{self.bucket.address} is not open")
+        return self._client
+
+    async def open(self) -> None:
+        """Makes the client; says nothing to the server."""
+        # Half a second of imports and of reading what S3 can do: not on the loop.
+        made = await asyncio.to_thread(_made, self.bucket)
+        self._client = await self._ending.enter_async_context(made)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        self._client = None
+        await self._ending.aclose()
+
+    async def call(self, operation: str, key: str | None = None, *, within_s: float | None = None, **more: Any) -> Any:
+        """The answer. Raises `Declined` for what its caller is to judge, else one of our errors."""
+        named = more if key is None else {"Key": key, **more}
+        act = getattr(self.client, operation)
+        try:
+            async with self._clock.timeout(within_s or self._deadline_s):
+                return await act(Bucket=self.bucket.name, **named)
+        except Exception as error:
+            raise translated(error, operation, self.bucket, key) from error
+
+
+def _made(bucket: Bucket) -> Any:
+    try:
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import get_session
+    except ImportError as error:
+        raise Faults("files", ["files in a bucket need aiobotocore: install millrace with the extra s3"]) from error
+    session = get_session()
+    session.get_service_model("s3")  # 1 MB of JSON, kept by the session's loader
+    own = bucket.endpoint is None
+    config = AioConfig(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=bucket.timeout_s,
+        retries={"mode": "standard", "total_max_attempts": bucket.attempts},
+        max_pool_connections=CONNECTIONS,
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if bucket.path_style else "auto"},
+        # AWS checks every body; others may not know the newer checksums and refuse what has them.
+        request_checksum_calculation="when_supported" if own else "when_required",
+        response_checksum_validation="when_supported" if own else "when_required",
+    )
+    keys = {}
+    if bucket.access_key is not None and bucket.secret_key is not None:
+        keys = {
+            "aws_access_key_id": bucket.access_key.reveal(),
+            "aws_secret_access_key": bucket.secret_key.reveal(),
+        }
+    region = bucket.region or session.get_config_variable("region") or "us-east-1"
+    return session.create_client("s3", region_name=region, endpoint_url=bucket.endpoint, config=config, **keys)
