@@ -22,6 +22,7 @@ from runtime.settings_types import (
     HostNames,
     Hosts,
     Key,
+    LinkKey,
     LogLevel,
     Names,
     PostgresUrl,
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
         None, "Cassandra's keyspace.", form="a name", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
     )
     fs_local_root: Path = _set(Path(".millrace/files"), "Root of local files; by default files in MILLRACE_HOME.")
-    fs_local_link_key: Key = _set(None, "Signs links to local files: 32 characters or more, the same for all workers.")
+    fs_local_link_key: LinkKey = _set(None, "Signs links to local files, the same for all workers.")
     fs_local_url: WebUrl = _set(
         None, "Where those who get links to local files reach HTTP; by default HTTP_HOST and HTTP_PORT."
     )

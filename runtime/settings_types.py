@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainValidator
 
+from contracts.file_link import SHORTEST_KEY
 from contracts.ports.secrets import Secret
 from contracts.redaction import HIDDEN, without_secrets
 
@@ -117,6 +118,13 @@ def _secret(value: Any) -> Secret | None:
     return Secret(value)
 
 
+def _link_key(value: Any) -> Secret | None:
+    key = _secret(value)
+    if key is not None and len(key.reveal()) < SHORTEST_KEY:
+        raise ValueError(f"it has fewer than {SHORTEST_KEY} characters")
+    return key
+
+
 def _level(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -129,6 +137,11 @@ Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, sev
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host names with commas between them")]
 LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]
+LinkKey = Annotated[
+    Secret | None,
+    PlainValidator(_link_key),
+    Form(f"{SHORTEST_KEY} characters or more, as `openssl rand -hex 32` makes them", secret=True),
+]
 PostgresUrl = Annotated[
     UrlSecret | None,
     _url("postgresql", "postgres"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -310,9 +311,9 @@ async def _links(files: Files, fetch: Fetch | None) -> None:
     await files.write("l/other", b"other")
     url = await files.link("l/ünï code+&?.csv", expires_s=60)
     assert await fetch(url) == (200, b"linked")
-    status, content = await fetch(url.replace("l/", "l/other?", 1))
-    assert (status, b"other" in content) == (403, False)
-    status, content = await fetch(await files.link("l/none", expires_s=60))
+    status, content = await fetch(re.sub(r"/l/[^?]+", "/l/other", url))
+    assert (status, content == b"other") == (403, False)
+    status, _ = await fetch(await files.link("l/none", expires_s=60))
     assert status == 404
     for wrong in (0, 0.5, -1, LONGEST_LINK_S + 1, float("nan")):
         with pytest.raises(ValueError, match="from 1 to"):

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import httpx
@@ -23,6 +24,7 @@ from tests.kit import services
 from tests.kit.buckets import fresh_bucket, uploads
 from tests.kit.proxied import proxied
 from tests.kit.services.minio import KMS_KEY
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -147,21 +149,34 @@ async def test_a_read_goes_on_where_its_connection_broke(minio: services.Running
                 pass
 
 
-async def test_one_whose_answer_is_lost_is_still_our_own_write(minio: services.Running, bucket: Bucket) -> None:
+@pytest.mark.parametrize(("size", "last"), [(4, "put_object"), (2 * PART_BYTES, "complete_multipart_upload")])
+async def test_one_whose_answer_is_lost_is_still_our_own_write(
+    minio: services.Running, bucket: Bucket, size: int, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server creates the object, and the connection breaks before it says so: the next attempt meets it."""
-    async with proxied(minio) as proxy, _opened(bucket, proxy.url, timeout_s=30.0) as files:
-        proxy.stall("answers")
+    async with (
+        proxied(minio) as proxy,
+        _opened(bucket, minio.url) as straight,
+        _opened(bucket, proxy.url, timeout_s=60.0) as files,
+    ):
+        real = files._link.call
+
+        async def call(operation: str, *args: Any, **more: Any) -> Any:
+            if operation == last:
+                proxy.stall("answers")
+            return await real(operation, *args, **more)
+
+        monkeypatch.setattr(files._link, "call", call)
         async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(files.write("c", b"mine", mode="create"))
-            async with _opened(bucket, minio.url) as straight:
-                while not await straight.exists("c"):
-                    pass
+            writing = tasks.create_task(files.write("c", b"m" * size, mode="create"))
+            await until(lambda: straight.exists("c"), timeout_s=60)
             proxy.cut()
             proxy.resume()
-        assert (await writing).size_bytes == 4
+        assert (await writing).size_bytes == size
+        monkeypatch.undo()
         with pytest.raises(FileExistsError):
             await files.write("c", b"theirs", mode="create")
-        assert await files.read("c") == b"mine"
+        assert await files.read("c", size_bytes=4) == b"mmmm"
 
 
 async def test_a_server_that_does_not_answer(minio: services.Running, bucket: Bucket) -> None:
@@ -202,11 +217,26 @@ def test_a_bucket_that_cannot_be() -> None:
 async def test_a_cancelled_write_frees_its_parts(files: S3Files, bucket: Bucket) -> None:
     async with asyncio.TaskGroup() as tasks:
         writing = tasks.create_task(files.write("x", half()))
-        while not await uploads(bucket, "x"):
-            pass
+        await until(lambda: _has_begun(bucket), timeout_s=60)
         writing.cancel()
     assert await uploads(bucket, "x") == []
     assert await names(files) == []
+
+
+async def test_a_source_that_breaks_frees_its_parts(files: S3Files, bucket: Bucket) -> None:
+    async def breaks() -> AsyncIterator[bytes]:
+        yield b"x" * (2 * PART_BYTES)
+        await until(lambda: _has_begun(bucket), timeout_s=60)
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError, match="the source broke"):
+        await files.write("x", breaks())
+    assert await uploads(bucket, "x") == []
+    assert await names(files) == []
+
+
+async def _has_begun(bucket: Bucket) -> bool:
+    return await uploads(bucket, "x") != []
 
 
 def _opened(bucket: Bucket, url: str, **changed: object) -> OpenedFiles:

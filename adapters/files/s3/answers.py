@@ -42,6 +42,7 @@ class Declined(Exception):
 
 def translated(error: Exception, operation: str, bucket: Bucket, key: str | None) -> Exception:
     """The error to raise in its place; one that is not of S3 stays what it is."""
+    from aiohttp import ClientError as ConnectionFault
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
@@ -61,7 +62,7 @@ def translated(error: Exception, operation: str, bucket: Bucket, key: str | None
         )
     if isinstance(error, TimeoutError):
         return Unavailable("files", f"{place}: no answer to {operation} in time")
-    if isinstance(error, HTTPClientError | OSError):
+    if isinstance(error, HTTPClientError | ConnectionFault | OSError):
         return Unavailable("files", f"{place}: {_first_line(error)}")
     if isinstance(error, BotoCoreError):
         return Unavailable("files", f"{place}: {_first_line(error)}; see the settings FS_S3_…")

@@ -38,6 +38,7 @@ class Link:
         # Half a second of imports and of reading what S3 can do: not on the loop.
         made = await asyncio.to_thread(_made, self.bucket)
         self._client = await self._ending.enter_async_context(made)
+        _send_at_once(self._client)
 
     async def close(self) -> None:
         """Idempotent."""
@@ -52,7 +53,16 @@ class Link:
             async with self._clock.timeout(within_s or self._deadline_s):
                 return await act(Bucket=self.bucket.name, **named)
         except Exception as error:
-            raise translated(error, operation, self.bucket, key) from error
+            if (known := translated(error, operation, self.bucket, key)) is error:
+                raise
+            raise known from error
+
+
+def _send_at_once(client: Any) -> None:
+    """Without asking first whether the body may come: that is a round trip more, and a wait without a deadline."""
+    from botocore.handlers import add_expect_header
+
+    client.meta.events.unregister("before-call.s3", add_expect_header)
 
 
 def _made(bucket: Bucket) -> Any:
@@ -62,7 +72,9 @@ def _made(bucket: Bucket) -> Any:
     except ImportError as error:
         raise Faults("files", ["files in a bucket need aiobotocore: install millrace with the extra s3"]) from error
     session = get_session()
-    session.get_service_model("s3")  # 1 MB of JSON, kept by the session's loader
+    loader = session.get_component("data_loader")
+    for described in ("service-2", "endpoint-rule-set-1"):
+        loader.load_service_model("s3", described)  # a megabyte of JSON, which the loader keeps
     own = bucket.endpoint is None
     config = AioConfig(
         connect_timeout=CONNECT_TIMEOUT_S,

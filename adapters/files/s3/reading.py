@@ -74,7 +74,7 @@ class Reading:
         known = translated(error, "get_object", self._link.bucket, self._key)
         self._broken += 1
         if not isinstance(known, Unavailable) or self._broken >= self._link.bucket.attempts:
-            raise known from error
+            raise known from (None if known is error else error)
 
     def _close(self) -> None:
         body, self._body = self._body, None
