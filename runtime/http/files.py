@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from contracts.file_link import PLACE
@@ -17,7 +18,12 @@ from runtime.http.site import Site
 
 
 @get(PLACE + "{path:path}", summary="Read a file by its link.", tags=["files"])
-async def linked(state: State, request: Request, expires: str = "", signature: str = "") -> Response[Any] | Stream:  # type: ignore[type-arg]
+async def linked(
+    state: State,
+    request: Request,  # type: ignore[type-arg]
+    expires: Annotated[str, QueryParameter(description="Until when, in seconds of 1970.")] = "",
+    signature: Annotated[str, QueryParameter(description="Of the path and its end.")] = "",
+) -> Response[Any] | Stream:
     """What `link` of the Files port makes of a path, with its end and its signature. 403 when they are not right."""
     site: Site = state.site
     site.must_take_work()

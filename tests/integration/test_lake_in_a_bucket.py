@@ -31,7 +31,7 @@ DATASET = """
 name: placed
 table: placed
 source: lake/date={date}/*.parquet
-format: parquet
+format: {type: parquet}
 key: [order_id]
 columns:
   - {name: order_id, type: int, nullable: false}
