@@ -31,6 +31,7 @@ PER_PROCESS: dict[Any, str] = {
     ports.Secrets: "secrets",
     ports.Metrics: "metrics",
     ports.Clock: "clock",
+    ports.History: "history",
 }
 # What is made for each piece of work, out of an adapter of the process where one stands behind it.
 PER_WORK: dict[Any, str] = {

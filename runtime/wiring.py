@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
-from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
+from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, History, Ledger, Log, Metrics, Secrets
 
 if TYPE_CHECKING:
     from adapters.database.embedded import EmbeddedServer
@@ -31,7 +31,7 @@ TO_COME: Mapping[tuple[str, str], str] = {
 """What can be chosen and is not built yet, and when it comes."""
 
 
-PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus", "history"})
 """The adapters that a handler's needs can rest on, by their names in `Adapters`."""
 
 
@@ -165,6 +165,10 @@ class Adapters:
         from adapters.bus.memory.bus import MemoryBus
 
         return MemoryBus(self.clock)
+
+    @cached_property
+    def history(self) -> History:
+        return self.bus.history
 
     @cached_property
     def _postgres(self) -> PostgresDb:

@@ -5,13 +5,14 @@ async def run(cmd: RunBatchEtl, job: Job, db: Db, files: Files, log: Log) -> Rep
 
 from __future__ import annotations
 
-from contracts.ports.bus import Assignment, Bus, Consumer, Emit
+from contracts.ports.bus import Assignment, Bus, Consumer, Emit, Outgoing
 from contracts.ports.cache import Cache
 from contracts.ports.catalog import Catalog
 from contracts.ports.clock import Clock
 from contracts.ports.database import Db, Guard, Tx
 from contracts.ports.files import FileInfo, Files
 from contracts.ports.health import Checked
+from contracts.ports.history import History
 from contracts.ports.ledger import Ledger
 from contracts.ports.log import Log
 from contracts.ports.metrics import Metrics
@@ -31,9 +32,11 @@ __all__ = [
     "FileInfo",
     "Files",
     "Guard",
+    "History",
     "Ledger",
     "Log",
     "Metrics",
+    "Outgoing",
     "Secret",
     "Secrets",
     "State",

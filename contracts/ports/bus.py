@@ -7,6 +7,7 @@ The adapter fetches and owns the network; the runtime owns lanes, retries and wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from contracts.message import Delivery, Envelope, Partition
 from contracts.module import Route
 from contracts.ports.database import Tx
 from contracts.ports.health import Checked
+from contracts.ports.history import History
 
 
 class BusCapabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +103,11 @@ class Bus(Checked, Protocol):
         """The native FastStream broker, for the application, AsyncAPI and FastStream middlewares."""
         ...
 
+    @property
+    def history(self) -> History:
+        """What lies on it, to be read by time: an adapter of its own, with connections of its own."""
+        ...
+
     def mount(self, consumer: Consumer, *, schema: Mapping[str, Any]) -> None:
         """Make the route a native subscriber; `schema` is its payload's JSON Schema. Before `start` only."""
         ...
@@ -117,6 +124,21 @@ class Bus(Checked, Protocol):
     async def stop_intake(self) -> None:
         """No more `fetched`, on any route; assignments, heartbeats and commits go on. Idempotent."""
         ...
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message whose source is known by itself. `source_id` is all that its id derives from, beside who emits it and
+    where it goes: a message of the same source is the same message, whoever makes it again, and whenever. While one
+    waits for the bus its like is not added again, unless it has another `place`: then both are sent, under one id."""
+
+    source_id: str
+    body: bytes
+    place: str = ""
+    key: str | None = None
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    correlation_id: str = ""
+    not_before: datetime | None = None
+    priority: int = 0
 
 
 class Emit(Protocol):
@@ -146,4 +168,14 @@ class Emit(Protocol):
         worker owns the job now (`LeaseLost`); with `tx`, a transaction of the job's `Db`, it is sent if that commits,
         and costs no commit of its own.
         """
+        ...
+
+    async def many(self, address: str, messages: Sequence[Outgoing], *, tx: Tx | None = None) -> None:
+        """The same for many at once, as they are. What has no correlation id has that of the work."""
+        ...
+
+    async def waiting(self) -> int:
+        """Of what this run of a job has emitted and committed, how many may still wait for the bus: so it can let them
+        leave before it adds more, or ends. Ask outside of transactions. On a stream 0, as nothing is kept before the
+        attempt has ended."""
         ...

@@ -1,0 +1,31 @@
+"""What the module declares."""
+
+from __future__ import annotations
+
+from contracts.job import Job
+from contracts.module import Module, Retry
+from contracts.ports import Clock, Db, Emit, History, Log
+from contracts.stream_replay import RunStreamReplay, StreamReplayReport
+
+module = Module(
+    "stream_replay",
+    kind="job",
+    summary="Publish what lies on a topic once more, into another one: for results anew, by the same code.",
+)
+
+
+@module.job(
+    "run.stream_replay",
+    RunStreamReplay,
+    retry=Retry(attempts=5),
+    timeout_s=24 * 3600,
+    overrun="checkpoint",
+    unique=("into",),
+)
+async def run(
+    cmd: RunStreamReplay, job: Job, db: Db, history: History, emit: Emit, clock: Clock, log: Log
+) -> StreamReplayReport:
+    """Publish what lies on a topic between two instants into another one, some thousand messages a transaction."""
+    from modules.stream_replay.run import Replay
+
+    return await Replay(cmd, job=job, db=db, history=history, emit=emit, clock=clock, log=log).run()
