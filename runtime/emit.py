@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
@@ -11,7 +10,7 @@ import msgspec
 
 from contracts.job import Claim
 from contracts.message import Delivery, Envelope
-from contracts.ports import Clock, Outgoing, Tx
+from contracts.ports import Clock, Tx
 from contracts.ports.outbox import Outbox
 
 SOURCE_ID = "source-id"
@@ -58,9 +57,10 @@ class Stamp:
         count = self._counts[point] = self._counts.get(point, 0) + 1
         # Address and key are there so that what is emitted in another order has other ids: a repeat that isn't known
         # for one does less harm than a message that is taken for a repeat.
+        named = msgspec.json.encode((self._by, self._source_id, point, count, address, key))
         now = self._clock.now()
         return Envelope(
-            id=_derived(self._by, self._source_id, point, count, address, key),
+            id=hashlib.sha256(named).hexdigest()[:32],
             address=address,
             body=msgspec.json.encode(message),
             key=key,
@@ -69,24 +69,6 @@ class Stamp:
             published_at=now,
             not_before=now + timedelta(seconds=after_s) if after_s else None,
         )
-
-    def envelopes(self, address: str, messages: Sequence[Outgoing]) -> list[Envelope]:
-        """Of messages that say what they come of."""
-        now = self._clock.now()
-        return [
-            Envelope(
-                id=_derived(self._by, one.source_id, address),
-                address=address,
-                body=one.body,
-                key=one.key,
-                headers={**one.headers, SOURCE_ID: one.source_id},
-                correlation_id=one.correlation_id or self._correlation_id,
-                published_at=now,
-                not_before=one.not_before,
-                priority=one.priority,
-            )
-            for one in messages
-        ]
 
     def _point_now(self) -> str:
         if (checkpoint := self._checkpoint()) is not self._last:
@@ -104,7 +86,6 @@ class CollectingEmitter:
     ) -> None:
         self._clock = clock
         self._by = by
-        self._correlation_id = correlation_id
         self._sources = sources
         if sources:
             # Two batches can begin with one message (it was published twice) and go on with others.
@@ -129,13 +110,6 @@ class CollectingEmitter:
         self._collected.append(envelope)
         return envelope.id
 
-    async def many(self, address: str, messages: Sequence[Outgoing], *, tx: Tx | None = None) -> None:
-        plain = Stamp(self._clock, by=self._by, source_id="", correlation_id=self._correlation_id)
-        self._collected += plain.envelopes(address, messages)
-
-    async def waiting(self) -> int:
-        return 0
-
     def _stamp_of(self, place: int) -> Stamp:
         if not 0 <= place < len(self._sources):
             raise ValueError(f"of={place} is no place in a batch of {len(self._sources)} messages")
@@ -157,10 +131,6 @@ class JobEmitter:
     ) -> None:
         self._outbox = outbox
         self._claim = claim
-        self._unmarked = 0
-        """How many were added since the outbox was asked for its last number."""
-        self._marked: deque[tuple[int, int]] = deque()
-        """The last number at a time when it was asked, and how many were added until then, since the time before."""
         self._stamp = Stamp(
             clock,
             by=claim.address,
@@ -183,37 +153,9 @@ class JobEmitter:
         if of is not None:
             raise ValueError(f"of={of} is a place in a batch, and a job has none: leave it out")
         envelope = self._stamp.envelope(address, message, key=key, headers=headers, after_s=after_s)
-        await self._add([envelope], tx)
-        return envelope.id
-
-    async def many(self, address: str, messages: Sequence[Outgoing], *, tx: Tx | None = None) -> None:
-        envelopes = self._stamp.envelopes(address, messages)
-        identities = [f"{made.id} {one.place}".rstrip() for made, one in zip(envelopes, messages, strict=True)]
-        await self._add(envelopes, tx, identities)
-
-    async def waiting(self) -> int:
-        ends = await self._outbox.ends()
-        if ends is None:
-            self._unmarked = 0
-            self._marked.clear()
-            return 0
-        first, last = ends
-        if self._unmarked:
-            self._marked.append((last, self._unmarked))
-            self._unmarked = 0
-        while self._marked and self._marked[0][0] < first:
-            self._marked.popleft()
-        return sum(count for _, count in self._marked)
-
-    async def _add(self, envelopes: Sequence[Envelope], tx: Tx | None, identities: Sequence[str] | None = None) -> None:
         # A transaction of the job's own `Db` is fenced already.
-        claim = None if tx is not None else self._claim
-        await self._outbox.add(envelopes, tx=tx, claim=claim, identities=identities)
-        self._unmarked += len(envelopes)
-
-
-def _derived(*source: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(source)).hexdigest()[:32]
+        await self._outbox.add([envelope], tx=tx, claim=None if tx is not None else self._claim)
+        return envelope.id
 
 
 def _digest(checkpoint: bytes) -> str:

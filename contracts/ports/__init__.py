@@ -5,11 +5,12 @@ async def run(cmd: RunBatchEtl, job: Job, db: Db, files: Files, log: Log) -> Rep
 
 from __future__ import annotations
 
-from contracts.ports.bus import Assignment, Bus, Consumer, Emit, Outgoing
+from contracts.ports.bus import Assignment, Bus, Consumer, Emit
 from contracts.ports.cache import Cache
 from contracts.ports.catalog import Catalog
 from contracts.ports.clock import Clock
 from contracts.ports.database import Db, Guard, Tx
+from contracts.ports.feed import Feed, Outgoing
 from contracts.ports.files import FileInfo, Files
 from contracts.ports.health import Checked
 from contracts.ports.history import History
@@ -29,6 +30,7 @@ __all__ = [
     "Consumer",
     "Db",
     "Emit",
+    "Feed",
     "FileInfo",
     "Files",
     "Guard",

@@ -7,7 +7,6 @@ The adapter fetches and owns the network; the runtime owns lanes, retries and wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -126,21 +125,6 @@ class Bus(Checked, Protocol):
         ...
 
 
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A message whose source is known by itself. `source_id` is all that its id derives from, beside who emits it and
-    where it goes: a message of the same source is the same message, whoever makes it again, and whenever. While one
-    waits for the bus its like is not added again, unless it has another `place`: then both are sent, under one id."""
-
-    source_id: str
-    body: bytes
-    place: str = ""
-    key: str | None = None
-    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
-    correlation_id: str = ""
-    not_before: datetime | None = None
-    priority: int = 0
-
-
 class Emit(Protocol):
     """Send messages from a handler, through the outbox: they are kept together with the handler's effects, and leave
     soon after that, those of one key in their order. Their ids derive from the source (a message, or a job), so a
@@ -168,14 +152,4 @@ class Emit(Protocol):
         worker owns the job now (`LeaseLost`); with `tx`, a transaction of the job's `Db`, it is sent if that commits,
         and costs no commit of its own.
         """
-        ...
-
-    async def many(self, address: str, messages: Sequence[Outgoing], *, tx: Tx | None = None) -> None:
-        """The same for many at once, as they are. What has no correlation id has that of the work."""
-        ...
-
-    async def waiting(self) -> int:
-        """Of what this run of a job has emitted and committed, how many may still wait for the bus: so it can let them
-        leave before it adds more, or ends. Ask outside of transactions. On a stream 0, as nothing is kept before the
-        attempt has ended."""
         ...

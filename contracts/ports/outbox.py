@@ -14,7 +14,8 @@ Send = Callable[[Sequence[Envelope]], Awaitable[None]]
 
 
 class Outbox(Protocol):
-    """Messages of one key leave in the order in which they were added; a repeat after a crash carries the same id."""
+    """Messages of one key leave in the order in which they were added, and so do those of one lane, whatever their
+    keys; a repeat after a crash carries the same id."""
 
     async def add(
         self,
@@ -24,6 +25,7 @@ class Outbox(Protocol):
         claim: Claim | None = None,
         wakes: bool = True,
         identities: Sequence[str] | None = None,
+        lane: str | None = None,
     ) -> None:
         """Keep them within `tx`, or in a transaction of its own, which raises `LeaseLost` where the job of `claim` is
         another's now. What waits already, by its identity (its id, unless they are given), is left as it is. Raises

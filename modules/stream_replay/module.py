@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contracts.job import Job
 from contracts.module import Module, Retry
-from contracts.ports import Clock, Db, Emit, History, Log
+from contracts.ports import Clock, Db, Feed, History, Log
 from contracts.stream_replay import RunStreamReplay, StreamReplayReport
 
 module = Module(
@@ -23,9 +23,9 @@ module = Module(
     unique=("into",),
 )
 async def run(
-    cmd: RunStreamReplay, job: Job, db: Db, history: History, emit: Emit, clock: Clock, log: Log
+    cmd: RunStreamReplay, job: Job, db: Db, history: History, feed: Feed, clock: Clock, log: Log
 ) -> StreamReplayReport:
     """Publish what lies on a topic between two instants into another one, some thousand messages a transaction."""
     from modules.stream_replay.run import Replay
 
-    return await Replay(cmd, job=job, db=db, history=history, emit=emit, clock=clock, log=log).run()
+    return await Replay(cmd, job=job, db=db, history=history, feed=feed, clock=clock, log=log).run()

@@ -8,7 +8,7 @@ import msgspec
 
 from contracts.job import Job, Progress
 from contracts.message import Delivery
-from contracts.ports import Clock, Db, Emit, History, Log, Outgoing
+from contracts.ports import Clock, Db, Feed, History, Log, Outgoing
 from contracts.ports.history import Stretch
 from contracts.stream_replay import RunStreamReplay, StreamReplayReport
 from modules.stream_replay.merge import Merged
@@ -39,13 +39,13 @@ class Replay:
     """`run` is the main path."""
 
     def __init__(
-        self, cmd: RunStreamReplay, *, job: Job, db: Db, history: History, emit: Emit, clock: Clock, log: Log
+        self, cmd: RunStreamReplay, *, job: Job, db: Db, history: History, feed: Feed, clock: Clock, log: Log
     ) -> None:
         self.cmd = cmd
         self.job = job
         self.db = db
         self.history = history
-        self.emit = emit
+        self.feed = feed
         self.clock = clock
         self.log = log.bind(topic=cmd.topic, into=cmd.into)
         self.rows = ROWS if cmd.rate is None else max(1, min(ROWS, int(cmd.rate * LONGEST_NAP_S)))
@@ -82,13 +82,13 @@ class Replay:
         await self._until_waiting(AHEAD, after)
         messages = [_again(delivery) for delivery in batch]
         async with self.db.transaction() as tx:
-            await self.emit.many(self.cmd.into, messages, tx=tx)
+            await self.feed.add(self.cmd.into, messages, tx=tx)
             await self.job.checkpoint(after, tx=tx)
 
     async def _until_waiting(self, most: int, saved: Checkpoint) -> None:
         """Returns once no more than so many of the messages wait for the bus. How long that takes is bounded by the
         job's own time."""
-        while (waiting := await self.emit.waiting()) > most and not self.job.stopping:
+        while (waiting := await self.feed.waiting()) > most and not self.job.stopping:
             self._tell(saved, f"{waiting:,} messages wait for the bus")
             await self.clock.sleep(LOOK_EVERY_S)
 

@@ -82,7 +82,7 @@ async def what_everybody_has_finished_can_be_read_again(backing: Backing) -> Non
         handed = {one.envelope.id: (one.partition, one.position) for one in recorder.deliveries}
         assert {id_: (one.partition, one.position) for id_, one in got.items()} == handed
         await scene.nothing_more(bus, recorder)
-        assert len(recorder.deliveries) == 101 + len(recorder.ends), "who reads by time takes nothing from a group"
+        assert len(recorder.deliveries) == 101, "who reads by time takes nothing from a group"
 
 
 @promise
@@ -151,7 +151,7 @@ async def large_messages_are_read_a_few_at_a_time(backing: Backing) -> None:
     async with Scene(backing) as scene:
         bus = await scene.start(scene.recorder(commits=True))
         body = msgspec.json.encode({"number": 1, "note": "x" * 200_000})
-        large = msgspec.json.encode({"number": 1, "note": "x" * (backing.big_bytes - 1000)})
+        large = msgspec.json.encode({"number": 1, "note": "x" * 900_000})
         sent = [scene.envelope(body, key="a") for _ in range(20)] + [scene.envelope(large, key="a")]
         for envelope in sent:
             await bus.publish(envelope)

@@ -160,6 +160,16 @@ async def what_has_identities_of_its_own_waits_under_one_id(world: World) -> Non
     assert bus.ids == ["a", "a", "b", "c"]
 
 
+async def one_lane_keeps_its_order_whatever_the_keys(world: World) -> None:
+    for batch in range(4):
+        some = [message(f"{batch * 50 + n:03}", f"k{n % 7}" if n % 3 else None) for n in range(50)]
+        outbox = (world.ledger if batch % 2 else world.twin).outbox
+        await outbox.add(some, tx=None, lane="feed")
+    bus = Bus()
+    assert await emptied(world.ledger.outbox, bus, limit=7) == 200
+    assert bus.ids == [f"{n:03}" for n in range(200)]
+
+
 async def its_ends_say_what_is_gone(world: World) -> None:
     assert await world.ledger.outbox.ends() is None
     await world.ledger.outbox.add(messages("a", "b", "c", "d", key="k"), tx=None)
@@ -383,6 +393,7 @@ PROMISES = [
     large_messages_are_sent_a_few_at_a_time,
     an_id_that_waits_is_left_as_it_is,
     what_has_identities_of_its_own_waits_under_one_id,
+    one_lane_keeps_its_order_whatever_the_keys,
     its_ends_say_what_is_gone,
     what_is_not_confirmed_is_not_forgotten,
     any_error_comes_out_as_it_is,

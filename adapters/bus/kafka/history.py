@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +52,7 @@ class KafkaHistory:
             async with self._clock.timeout(self._limits.open_wait_s):
                 await admin.start()
         except (KafkaError, TimeoutError, OSError) as error:
+            await self._closed(admin)
             why = str(error) or f"no answer within {self._limits.open_wait_s:g} s"
             raise Unavailable("kafka", f"{self._address}: {why}") from error
         self._admin = admin
@@ -65,11 +66,7 @@ class KafkaHistory:
     async def close(self) -> None:
         admin, self._admin = self._admin, None
         if admin is not None:
-            try:
-                async with self._clock.timeout(self._limits.close_wait_s):
-                    await admin.close()
-            except (KafkaError, TimeoutError, OSError):
-                return
+            await self._closed(admin)
 
     async def stretches(
         self, address: str, *, from_at: datetime | None = None, to_at: datetime | None = None
@@ -108,6 +105,9 @@ class KafkaHistory:
         left = {stretch.partition: stretch for stretch in stretches if not stretch.is_empty}
         for address in sorted({partition.address for partition in left}):
             await self._check_incarnation(address, left.values())
+        if not left:  # aiokafka's consumer does not end well where nothing was assigned to it
+            yield KafkaReader(None, left, self._clock, self._limits, rows=rows, size_bytes=size_bytes)
+            return
         async with self._client(max_partition_fetch_bytes=size_bytes) as client:
             tps = {TopicPartition(at.address, at.index): stretch for at, stretch in left.items()}
             client.assign(list(tps))
@@ -162,6 +162,11 @@ class KafkaHistory:
 
     async def _asked(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         return await patiently(ask, self._clock, wait_s=self._limits.open_wait_s, what=self._address)
+
+    async def _closed(self, admin: Any) -> None:
+        with suppress(KafkaError, TimeoutError, OSError):
+            async with self._clock.timeout(self._limits.close_wait_s):
+                await admin.close()
 
     def _opened(self) -> Any:
         if self._admin is None:
@@ -227,14 +232,15 @@ class KafkaReader:
         except Exception as error:  # noqa: BLE001 - what is corrupt may fail in any way
             return await self._salvaged(tp, at, error)
 
-    async def _salvaged(self, tp: TopicPartition, at: int, why: Exception) -> Sequence[Any]:
+    async def _salvaged(self, tp: TopicPartition, at: int, found: Exception) -> Sequence[Any]:
         """Read in another way: aiokafka would go on behind what it could not read."""
         self._client.seek(tp, at)
         try:
             records, position = await read_leniently(self._client, tp, at, size_bytes=self._size_bytes)
         except Exception as error:
+            why = str(found) or type(found).__name__
             raise Unavailable(
-                "kafka", f"{tp.topic}, partition {tp.partition}, can't be read from {at} on: {why or error}"
+                "kafka", f"{tp.topic}, partition {tp.partition}, can't be read from {at} on: {why}"
             ) from error
         self._client.seek(tp, position)
         return records

@@ -13,6 +13,7 @@ from adapters.bus.redis_stream import keys
 from adapters.bus.redis_stream.entry import envelope_of
 from adapters.bus.redis_stream.link import Link, checked
 from adapters.bus.redis_stream.publishing import DEFAULT_PARTITIONS
+from adapters.bus.redis_stream.ready import Ready
 from adapters.bus.redis_stream.script import Command
 from adapters.bus.redis_stream.server import NAME, Server
 from adapters.bus.wire import instant, milliseconds
@@ -21,7 +22,7 @@ from contracts.message import Delivery, Partition
 from contracts.ports.clock import Clock
 from contracts.ports.history import Stretch
 
-FIRST_ROWS = 32
+FIRST_ROWS = 16
 """How many entries are read before it is known what one weighs."""
 
 
@@ -141,11 +142,17 @@ class RedisReader:
         self._size_bytes = size_bytes
         self._next = {partition: stretch.first for partition, stretch in stretches.items()}
         self._rows = dict.fromkeys(stretches, min(rows, FIRST_ROWS))
+        self._ready: dict[Partition, Ready] = {}
 
     async def following(self, partition: Partition) -> Sequence[Delivery]:
+        ready = self._ready.setdefault(partition, Ready())
         stretch = self._stretches.get(partition)
-        if stretch is None or self._next[partition] >= stretch.end:
-            return []
+        if not ready and stretch is not None and self._next[partition] < stretch.end:
+            await self._fetch(stretch, ready)
+        return ready.take(self._most_rows, self._size_bytes)
+
+    async def _fetch(self, stretch: Stretch, ready: Ready) -> None:
+        partition = stretch.partition
         stream, at, rows = self._streams[partition], self._next[partition], self._rows[partition]
         command: Command = ("XRANGE", stream, keys.id_before(at), keys.id_before(stretch.end), "COUNT", rows + 1)
         entries = await self._link.call(*command)
@@ -159,13 +166,11 @@ class RedisReader:
             Delivery(envelope_of(partition.address, stream, id_, tuple(flat)), partition, keys.position_of(id_))
             for id_, flat in fresh
         ]
+        size_bytes = sum(one.size_bytes for one in taken)
+        ready.add(taken, size_bytes)
         self._next[partition] = taken[-1].position + 1 if taken else stretch.end
-        self._rows[partition] = self._rows_after(taken, rows)
-        return taken
-
-    def _rows_after(self, taken: Sequence[Delivery], rows: int) -> int:
-        mean_bytes = sum(one.size_bytes for one in taken) // max(1, len(taken))
-        return max(1, min(self._most_rows, 2 * rows, self._size_bytes // max(1, mean_bytes)))
+        fitting = self._size_bytes * len(taken) // max(1, size_bytes)
+        self._rows[partition] = max(1, min(self._most_rows, 2 * rows, fitting))
 
 
 def _info(reply: Any) -> dict[bytes, Any]:

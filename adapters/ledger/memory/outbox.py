@@ -37,20 +37,21 @@ class MemoryOutbox:
         claim: Claim | None = None,
         wakes: bool = True,
         identities: Sequence[str] | None = None,
+        lane: str | None = None,
     ) -> None:
         if not envelopes:
             return
         envelopes = tuple(envelopes)
-        identities = tuple(identities or (envelope.id for envelope in envelopes))
+        named = tuple(identities or (envelope.id for envelope in envelopes))
         for envelope in envelopes:
             packed(envelope)  # what can't be kept elsewhere is refused here too
         if claim is not None and self._books.held(claim) is None:
             raise LeaseLost(f"job {claim.id}: another worker owns it now (this run's fence was {claim.fence})")
         stage = getattr(tx, "stage", None)
         if stage is not None:
-            stage(lambda: self._keep(identities, envelopes, wakes=wakes))
+            stage(lambda: self._keep(named, envelopes, lane, wakes=wakes))
         else:
-            self._keep(identities, envelopes, wakes=wakes)
+            self._keep(named, envelopes, lane, wakes=wakes)
 
     async def relay(self, send: Send, *, limit: int = 500) -> int:
         sent = 0
@@ -94,12 +95,12 @@ class MemoryOutbox:
         for signal in self._signals:
             signal.set()
 
-    def _keep(self, identities: Sequence[str], envelopes: Sequence[Envelope], *, wakes: bool) -> None:
+    def _keep(self, identities: Sequence[str], envelopes: Sequence[Envelope], lane: str | None, *, wakes: bool) -> None:
         for identity, envelope in zip(identities, envelopes, strict=True):
             if identity not in self._numbers:
                 self._added += 1
                 self._numbers[identity] = self._added
-                self._shards[shard_of(envelope)][identity] = envelope
+                self._shards[shard_of(envelope, lane)][identity] = envelope
         if wakes:
             self.wake()
 

@@ -72,10 +72,11 @@ class PostgresOutbox:
         claim: Claim | None = None,
         wakes: bool = True,
         identities: Sequence[str] | None = None,
+        lane: str | None = None,
     ) -> None:
         if not envelopes:
             return
-        args = (*_columns_of(envelopes, identities), *_fence_of(claim), CHANNEL if wakes else None)
+        args = (*_columns_of(envelopes, identities, lane), *_fence_of(claim), CHANNEL if wakes else None)
         if tx is not None:
             row = await tx.fetch_one(SQL["add"], *args)
         else:
@@ -169,11 +170,13 @@ class Pass:
             raise Unavailable("the bus", f"{why}, or the lock on their keys was lost with its connection") from error
 
 
-def _columns_of(envelopes: Sequence[Envelope], identities: Sequence[str] | None) -> tuple[object, ...]:
+def _columns_of(
+    envelopes: Sequence[Envelope], identities: Sequence[str] | None, lane: str | None
+) -> tuple[object, ...]:
     envelopes_packed = [packed(envelope) for envelope in envelopes]
     identities = identities or [envelope.id for envelope in envelopes]
     return (
-        numbers(map(shard_of, envelopes)),
+        numbers(shard_of(envelope, lane) for envelope in envelopes),
         texts([storable.key(identity) for identity in identities]),
         texts([storable.cut(envelope.address, keep=storable.NAME_BYTES) for envelope in envelopes]),
         texts([None if envelope.key is None else storable.cut(envelope.key) for envelope in envelopes]),
