@@ -11,6 +11,8 @@ module = Module(
     "stream_replay",
     kind="job",
     summary="Publish what lies on a topic once more, into another one: for results anew, by the same code.",
+    examples="millrace run stream_replay --topic readings --into readings.again --from 2026-01-15T00:00:00Z\n"
+    "millrace run stream_replay --topic readings --into readings.again --rate 1000 --dry-run",
 )
 
 

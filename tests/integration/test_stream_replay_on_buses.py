@@ -132,3 +132,6 @@ async def test_a_replay_that_is_killed_counts_what_came_live(
     rows = {name: await db.fetch(f"select {COLUMNS} from {name} order by 1, 2") for name in ("live", "anew")}  # noqa: S608
     assert rows["anew"] == rows["live"]
     assert len(rows["live"]) > 100
+    with command_line(tmp_path, environ, "run", "stream_replay", *told, "--dry-run", "--output", "json") as process:
+        assert process.wait(timeout=60) == 0, (tmp_path / "run.log").read_text()
+    assert f'"messages": {EVENTS}' in (tmp_path / "run.log").read_text()
