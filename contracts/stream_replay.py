@@ -48,8 +48,8 @@ class StreamReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     into: str
     messages: int = 0
     bytes: int = 0
-    first_at: datetime | None = None
-    last_at: datetime | None = None
+    first_at: Instant | None = None
+    last_at: Instant | None = None
     by_partition: dict[str, int] = msgspec.field(default_factory=dict)
     seconds: float = 0.0
     dry_run: bool = False

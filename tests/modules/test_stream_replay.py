@@ -32,7 +32,7 @@ from tests.kit.harness import HarnessBus, JobFailed, Running, harness
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
-TRIPS = 2_500
+TRIPS = 1_500
 KEY = ("vendor_id", "pickup_datetime", "dropoff_datetime", "pickup_location_id", "dropoff_location_id")
 
 
@@ -77,6 +77,7 @@ async def windows(db: PostgresDb, table: str) -> list[Any]:
     return await db.fetch(f'select {columns} from "{table}" order by 1, 2')  # noqa: S608 - a name of ours
 
 
+@pytest.mark.usefixtures("unwatched")
 async def test_what_is_replayed_and_what_is_loaded_counts_as_what_came(
     db: PostgresDb, tmp_path: Path, reference_data: Path
 ) -> None:
