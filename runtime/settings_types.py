@@ -116,10 +116,16 @@ def _level(value: Any) -> Any:
     return _LEVELS.get(value.strip().lower(), value.strip().lower())
 
 
+def _upper(value: Any) -> Any:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Form("names with commas between them")]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, several with commas between them")]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host names with commas between them")]
 LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
+KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
+KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], BeforeValidator(_upper)]
 Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]
 PostgresUrl = Annotated[
     UrlSecret | None,

@@ -13,9 +13,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
-from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
+from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secret, Secrets
+from contracts.ports.secrets import Credential
+from runtime import credentials
+from runtime.settings import KEYS
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from adapters.bus.kafka.security import Security
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
     from adapters.log.structured import StructuredLog
@@ -149,18 +155,22 @@ class Adapters:
                 session_timeout_s=chosen.mq_session_s,
                 rebalance_timeout_s=max(60.0, 2 * chosen.mq_revoke_wait_s),
                 revoke_wait_s=chosen.mq_revoke_wait_s,
+                security=self._kafka_security.options(self.clock),
             )
         if chosen.mq == "redis-stream":
             from adapters.bus.redis_stream.bus import RedisStreamBus
 
             assert chosen.mq_redis_stream_url is not None  # the settings were checked together
+            url, password = self._password_in("mq_redis_stream_url")
             return RedisStreamBus(
-                chosen.mq_redis_stream_url.reveal(),
+                url,
+                password=password,
                 clock=self.clock,
                 ledger_id=self.ledger.identity,
                 member_id=chosen.mq_member or socket.gethostname(),
                 lease_s=chosen.mq_session_s,
                 revoke_wait_s=chosen.mq_revoke_wait_s,
+                tls=self._redis_tls,
             )
         from adapters.bus.memory.bus import MemoryBus
 
@@ -176,7 +186,8 @@ class Adapters:
             return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics)
         if self.settings.db_postgres_url is None:
             return PostgresDb(server=self._embedded, limits=limits, metrics=self.metrics)
-        return PostgresDb(self.settings.db_postgres_url, limits=limits, metrics=self.metrics)
+        url, password = self._password_in("db_postgres_url")
+        return PostgresDb(Secret(url), password=password, limits=limits, metrics=self.metrics)
 
     @cached_property
     def _embedded(self) -> EmbeddedServer:
@@ -184,12 +195,64 @@ class Adapters:
 
         return EmbeddedServer(self.settings.millrace_home / "postgres")
 
+    @property
+    def _kafka_security(self) -> Security:
+        from adapters.bus.kafka.oauth import Grant
+        from adapters.bus.kafka.security import Security
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        grant = None
+        if chosen.mq_kafka_sasl_mechanism == "OAUTHBEARER" and chosen.mq_kafka_oauth_url is not None:
+            grant = Grant(
+                url=chosen.mq_kafka_oauth_url.reveal(),
+                client_id=chosen.mq_kafka_oauth_client_id or "",
+                client_secret=self._credential("mq_kafka_oauth_client_secret"),
+                scope=chosen.mq_kafka_oauth_scope,
+                tls=Tls(ca_file=chosen.mq_kafka_tls_ca_file),
+            )
+        return Security(
+            protocol=chosen.mq_kafka_security_protocol,
+            mechanism=chosen.mq_kafka_sasl_mechanism,
+            username=chosen.mq_kafka_sasl_username or "",
+            password=self._credential("mq_kafka_sasl_password"),
+            grant=grant,
+            tls=Tls(
+                ca_file=chosen.mq_kafka_tls_ca_file,
+                cert_file=chosen.mq_kafka_tls_cert_file,
+                key_file=chosen.mq_kafka_tls_key_file,
+                key_password=chosen.mq_kafka_tls_key_password,
+            ),
+        )
+
+    @property
+    def _redis_tls(self) -> SSLContext | None:
+        """None leaves it to the URL."""
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        tls = Tls(
+            ca_file=chosen.mq_redis_stream_tls_ca_file,
+            cert_file=chosen.mq_redis_stream_tls_cert_file,
+            key_file=chosen.mq_redis_stream_tls_key_file,
+        )
+        return None if tls == Tls() else tls.context("Redis TLS")
+
+    def _credential(self, name: str) -> Credential:
+        setting = getattr(self.settings, name) or Secret("")
+        return credentials.credential_of(setting, lambda: self.secrets, key=KEYS[name])
+
+    def _password_in(self, name: str) -> tuple[str, Credential | None]:
+        return credentials.password_in(getattr(self.settings, name), lambda: self.secrets, key=KEYS[name])
+
     async def remove_embedded(self) -> None:
         """End the embedded database server and delete its data."""
         await self._embedded.stop(remove=True)
 
     async def open(self, name: str) -> None:
         """Connect one adapter; what it stands on is opened before it. Idempotent."""
+        if name != "secrets" and credentials.named(self.settings):
+            await self.open("secrets")
         adapter: Checked = getattr(self, name)
         if all(adapter is not known for _, known in self._open):
             await adapter.open()

@@ -15,6 +15,7 @@ from adapters.database.connection import Connection
 from adapters.database.translation import DRIVER_ERRORS, translated
 from contracts.errors import Unavailable
 from contracts.ports.metrics import Metrics
+from contracts.ports.secrets import Credential
 
 if TYPE_CHECKING:
     from adapters.database.postgres import Limits
@@ -29,7 +30,14 @@ class ConnectionPool:
     """Grows from none to `limits.pool_size` and shrinks again when idle."""
 
     def __init__(
-        self, address: Address, *, limits: Limits, metrics: Metrics | None, name: str, revive: Revive | None = None
+        self,
+        address: Address,
+        *,
+        limits: Limits,
+        metrics: Metrics | None,
+        name: str,
+        revive: Revive | None = None,
+        password: Credential | None = None,
     ) -> None:
         self._address = address
         self._limits = limits
@@ -45,6 +53,8 @@ class ConnectionPool:
             "statement_cache_size": cache,
             "server_settings": settings,
         }
+        if password is not None:
+            self._options["password"] = _revealed(password)
         self.raw = asyncpg.create_pool(
             # No floor: asyncpg would keep it with a background task that logs tracebacks while a server is away.
             min_size=0,
@@ -126,6 +136,13 @@ class ConnectionPool:
             copy_timeout_s=self._limits.work_timeout_s,
             metrics=self._metrics,
         )
+
+
+def _revealed(password: Credential) -> Callable[[], Awaitable[str]]:
+    async def look_up() -> str:
+        return (await password()).reveal()
+
+    return look_up
 
 
 async def _speak_json(raw: asyncpg.Connection[Any]) -> None:

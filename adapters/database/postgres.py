@@ -15,7 +15,7 @@ from adapters.database.address import Address
 from contracts.errors import Unavailable
 from contracts.ports.database import CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
-from contracts.ports.secrets import Secret
+from contracts.ports.secrets import Credential, Secret
 
 if TYPE_CHECKING:
     from adapters.database.connection import Connection
@@ -50,7 +50,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PostgresDb:
-    """Implements `Db` on asyncpg, by a URL or on an `EmbeddedServer`, which it then starts, leaves, and starts again
+    """Implements `Db` on asyncpg, by a URL (whose password may be given apart: it is looked up for each connection) or on an `EmbeddedServer`, which it then starts, leaves, and starts again
     when that crashed.
 
     Rows are plain dicts; json and jsonb are Python values both ways (pass `msgspec.Raw` for text that is JSON
@@ -64,6 +64,7 @@ class PostgresDb:
         self,
         url: str | Secret | None = None,
         *,
+        password: Credential | None = None,
         server: EmbeddedServer | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
@@ -72,6 +73,7 @@ class PostgresDb:
         if (url is None) == (server is None):
             raise ValueError("PostgresDb takes either a URL or an embedded server")
         self._fixed = Address.of_url(url) if url is not None else None
+        self._password = password
         self._server = server
         self._limits = limits or Limits()
         self._metrics = metrics
@@ -191,7 +193,14 @@ class PostgresDb:
         from adapters.database.pool import ConnectionPool
 
         revive = None if self._server is None else self._server.revive
-        pool = ConnectionPool(address, limits=self._limits, metrics=self._metrics, name=self._name, revive=revive)
+        pool = ConnectionPool(
+            address,
+            password=self._password,
+            limits=self._limits,
+            metrics=self._metrics,
+            name=self._name,
+            revive=revive,
+        )
         try:
             await self._first_answer(pool)
         except BaseException:

@@ -16,12 +16,35 @@ from faststream.security import (
 )
 
 from contracts.errors import Faults
+from contracts.ports.secrets import Credential
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 WITH_PASSWORD = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
 OTHERS = {"OAUTHBEARER": SASLOAuthBearer, "GSSAPI": SASLGSSAPI}
 EXTRA = ("sasl_kerberos_service_name", "sasl_kerberos_domain_name", "sasl_oauth_token_provider")
 KNOWN = {"security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password", *EXTRA}
+
+
+class LookedUp(str):
+    """Stands where aiokafka takes a password, for one that is looked up for each connection (`seams.renew_password`)."""
+
+    __slots__ = ("look_up",)
+    look_up: Credential
+
+    @classmethod
+    def by(cls, look_up: Credential, present: str = "") -> LookedUp:
+        made = cls(present)
+        made.look_up = look_up
+        return made
+
+
+async def looked_up(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the present password: for a client that connects before it could be made to look."""
+    password = options.get("sasl_plain_password")
+    if not isinstance(password, LookedUp):
+        return dict(options)
+    present = (await password.look_up()).reveal()
+    return {**options, "sasl_plain_password": LookedUp.by(password.look_up, present)}
 
 
 def security_of(settings: Mapping[str, Any]) -> BaseSecurity | None:
@@ -45,7 +68,8 @@ def security_of(settings: Mapping[str, Any]) -> BaseSecurity | None:
         known = ", ".join([*WITH_PASSWORD, *OTHERS])
         raise Faults("kafka security", [f"sasl_mechanism: {mechanism!r}; it can be {known}"])
     names = ("sasl_plain_username", "sasl_plain_password")
-    if missing := [name for name in names if not settings.get(name)]:
+    absent = [name for name in names if not settings.get(name)]
+    if missing := [name for name in absent if not isinstance(settings.get(name), LookedUp)]:
         raise Faults("kafka security", [f"{name}: missing; {mechanism} needs it" for name in missing])
     return WITH_PASSWORD[mechanism](*(settings[name] for name in names), **tls)
 

@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from adapters.bus.owned import OwnedTasks, being_cancelled
+from adapters.bus.redis_stream.refusal import in_words
 from adapters.bus.redis_stream.script import Command, Wanted
 from adapters.bus.redis_stream.server import NAME, Server
 from contracts.errors import Transient, Unavailable
@@ -215,7 +216,7 @@ class Wire:
         if isinstance(error, TimeoutError):
             return Unavailable(NAME, f"{self._server.address} did not answer within {self._timeout_s:g} s")
         if isinstance(error, RedisError | OSError | asyncio.CancelledError):
-            return Unavailable(NAME, f"{self._server.address}: {str(error) or type(error).__name__}")
+            return Unavailable(NAME, f"{self._server.address}: {in_words(error)}")
         return error
 
 
@@ -225,7 +226,7 @@ def checked(reply: Any) -> Any:
         text = str(reply)
         if isinstance(reply, OutOfMemoryError) or "OOM" in text:
             raise Transient(f"Redis takes nothing more: {text}; raise maxmemory, or let its consumers catch up")
-        raise Unavailable(NAME, text)
+        raise Unavailable(NAME, in_words(reply))
     return reply
 
 
