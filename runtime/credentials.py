@@ -6,11 +6,15 @@ What is named is looked up for each connection, so that an exchanged secret need
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from contracts.errors import NotFound, Unavailable
 from contracts.ports.secrets import Credential, Secret, Secrets, fixed
-from runtime.settings import KEYS, Settings
+from runtime.settings import KEYS
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
 
 PREFIX = "secret:"
 

@@ -27,6 +27,7 @@ from runtime.settings_types import (
     Names,
     PostgresUrl,
     RedisUrl,
+    VaultPath,
     WebUrl,
     shown,
 )
@@ -150,6 +151,26 @@ class Settings(BaseSettings):
         10.0, "What runs on a partition that moves to another worker may go on for so long.", unit="s", ge=0, le=300
     )
     secrets_file: Path | None = _set(None, "For --secrets file: a dotenv file, or a directory with a file per secret.")
+    secrets_vault_url: WebUrl = _set(None, "Vault's address.")
+    secrets_vault_namespace: str = _set("", "Vault's namespace.", form="a name or a path")
+    secrets_vault_mount: VaultPath = _set("secret", "Where the key-value engine (version 2) is mounted.")
+    secrets_vault_path: VaultPath = _set("millrace", "The secret below it in which keys are looked for.")
+    secrets_vault_auth: Literal["token", "approle", "kubernetes"] = _set("token", "How Vault learns who we are.")
+    secrets_vault_auth_mount: VaultPath | None = _set(None, "Where that way is mounted; by default under its own name.")
+    secrets_vault_token: Key = _set(None, "A token for Vault.")
+    secrets_vault_token_file: Path | None = _set(None, "A file with a token, such as Vault Agent keeps.")
+    secrets_vault_role_id: str | None = _set(None, "The id of an AppRole.", form="text")
+    secrets_vault_secret_id: Key = _set(None, "A secret id of that AppRole.")
+    secrets_vault_role: str | None = _set(None, "A role of Vault's Kubernetes method.", form="a name")
+    secrets_vault_ca_file: Path | None = _set(
+        None, "Authorities that Vault's certificate may come from, as PEM; by default the machine's."
+    )
+    secrets_refresh_s: float = _set(
+        30.0, "What was read in Vault is read again after so long.", unit="s", ge=1, le=86_400
+    )
+    secrets_keep_s: float = _set(
+        3600.0, "While Vault is down, what was read before is used for so long.", unit="s", ge=0, le=7 * 86_400
+    )
 
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _warnings: tuple[str, ...] = PrivateAttr(default=())

@@ -14,6 +14,7 @@ from contracts.redaction import HIDDEN, without_secrets
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_PATH_IN_VAULT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _LEVELS = {"warning": "warn", "critical": "error", "fatal": "error"}
 
 
@@ -116,6 +117,12 @@ def _level(value: Any) -> Any:
     return _LEVELS.get(value.strip().lower(), value.strip().lower())
 
 
+def _path_in_vault(value: Any) -> Any:
+    if isinstance(value, str) and not _PATH_IN_VAULT.fullmatch(value := value.strip("/")):
+        raise ValueError("it is no path in Vault")
+    return value
+
+
 def _upper(value: Any) -> Any:
     return value.strip().upper() if isinstance(value, str) else value
 
@@ -126,6 +133,7 @@ HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host 
 LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
 KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], BeforeValidator(_upper)]
+VaultPath = Annotated[str, BeforeValidator(_path_in_vault), Form("names with / between them")]
 Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]
 PostgresUrl = Annotated[
     UrlSecret | None,

@@ -32,7 +32,6 @@ TO_COME: Mapping[tuple[str, str], str] = {
     ("fs", "s3"): "with the infrastructure adapters",
     ("fs", "minio"): "with the infrastructure adapters",
     ("cache", "redis"): "with the infrastructure adapters",
-    ("secrets", "vault"): "with the infrastructure adapters",
 }
 """What can be chosen and is not built yet, and when it comes."""
 
@@ -106,9 +105,43 @@ class Adapters:
 
             assert self.settings.secrets_file is not None  # the settings were checked together
             return FileSecrets(self.settings.secrets_file)
+        if self.settings.secrets == "vault":
+            return self._vault
         from adapters.secrets.env import EnvSecrets
 
         return EnvSecrets(self.settings.environ)
+
+    @property
+    def _vault(self) -> Secrets:
+        from adapters.secrets.vault import login
+        from adapters.secrets.vault.client import VaultClient
+        from adapters.secrets.vault.secrets import Place, VaultSecrets
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        assert chosen.secrets_vault_url is not None  # the settings were checked together
+        mount = chosen.secrets_vault_auth_mount or chosen.secrets_vault_auth
+        ways: Mapping[str, Callable[[], login.Login]] = {
+            "token": lambda: login.ByToken(chosen.secrets_vault_token, chosen.secrets_vault_token_file),
+            "approle": lambda: login.ByAppRole(
+                mount, chosen.secrets_vault_role_id or "", chosen.secrets_vault_secret_id or Secret("")
+            ),
+            "kubernetes": lambda: login.ByServiceAccount(mount, chosen.secrets_vault_role or ""),
+        }
+        client = VaultClient(
+            chosen.secrets_vault_url.reveal(),
+            clock=self.clock,
+            namespace=chosen.secrets_vault_namespace,
+            tls=Tls(ca_file=chosen.secrets_vault_ca_file),
+        )
+        return VaultSecrets(
+            client,
+            ways[chosen.secrets_vault_auth](),
+            clock=self.clock,
+            place=Place(mount=chosen.secrets_vault_mount, path=chosen.secrets_vault_path),
+            refresh_s=chosen.secrets_refresh_s,
+            keep_s=chosen.secrets_keep_s,
+        )
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -50,8 +50,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PostgresDb:
-    """Implements `Db` on asyncpg, by a URL (whose password may be given apart: it is looked up for each connection) or on an `EmbeddedServer`, which it then starts, leaves, and starts again
-    when that crashed.
+    """Implements `Db` on asyncpg, by a URL or on an `EmbeddedServer`, which it then starts, leaves, and starts again
+    when that crashed. A `password` that is given apart from the URL is looked up for each connection.
 
     Rows are plain dicts; json and jsonb are Python values both ways (pass `msgspec.Raw` for text that is JSON
     already). A transaction whose failed statement was caught can't commit: it raises `Permanent`. Session state

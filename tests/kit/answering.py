@@ -47,9 +47,10 @@ class Answerer:
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
+                named = {name.title(): value for name, value in self.headers.items()}
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with turn:
-                    status, said, more = answering(self.command, self.path, self.headers, body)
+                    status, said, more = answering(self.command, self.path, named, body)
                 content = b"" if said is None else json.dumps(said).encode()
                 self.send_response(status)
                 for name, value in {"Content-Type": "application/json", **more}.items():

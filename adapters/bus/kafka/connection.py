@@ -26,7 +26,7 @@ KNOWN = {"security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_usern
 
 
 class LookedUp(str):
-    """Stands where aiokafka takes a password, for one that is looked up for each connection (`seams.renew_password`)."""
+    """Stands where aiokafka takes a password, for one that is looked up for each connection (by `seams`)."""
 
     __slots__ = ("look_up",)
     look_up: Credential

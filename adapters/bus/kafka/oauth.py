@@ -52,7 +52,7 @@ class NoToken(KafkaConnectionError):  # type: ignore[misc]
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
-    """Hands each new connection a token that is good. While the endpoint is down, the present one is used to its end."""
+    """Hands each new connection a good token. While the endpoint is down, the present one is used to its end."""
 
     def __init__(self, grant: Grant, clock: Clock) -> None:
         self._grant = grant

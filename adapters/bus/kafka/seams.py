@@ -167,7 +167,7 @@ async def connect(server: str, options: Mapping[str, Any]) -> None:
     parameters = inspect.signature(create_conn).parameters
     made = await create_conn(host.strip("[]"), int(port), **{k: v for k, v in options.items() if k in parameters})
     try:
-        # What a server refuses only after the handshake (a client without a certificate, in TLS 1.3) is told by reading.
+        # What is refused after the handshake only (in TLS 1.3: who has no certificate) is told by reading.
         await made.send(ApiVersionRequest())
     finally:
         made.close()

@@ -60,8 +60,8 @@ class RedisStreamBus:
         password: Credential | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`rediss://` is TLS, by the options in the URL's query or by `tls`. `password` is that of the URL's user, looked
-        up for each connection. `timeout_s` bounds every round trip."""
+        """`rediss://` is TLS, by the options in the URL's query or by `tls`. `password` is that of the URL's user, and
+        is looked up for each connection. `timeout_s` bounds every round trip."""
         self._server = Server(url, password=password, tls=tls, connect_timeout_s=timeout_s)
         self._clock = clock
         self._ledger_id = ledger_id

@@ -36,7 +36,7 @@ class Namespace:
 
 
 class VaultServer:
-    """`asked` are all requests, as `METHOD path`. `time.advance` makes leases end; `redirects_to` makes it a standby."""
+    """`asked` are all requests, as `METHOD path`. `time.advance` ends leases, `redirects_to` makes it a standby."""
 
     def __init__(self) -> None:
         self.time = Passing()
