@@ -28,6 +28,7 @@ SERVICES = {
     "redis_server": services.Redis(),
     "kafka": services.Kafka(),
     "secured_kafka": services.SecuredKafka(),
+    "secured_redis": services.SecuredRedis(),
     "vault": services.Vault(),
 }
 
@@ -107,6 +108,14 @@ async def secured_kafka(anyio_backend: object) -> services.SecuredRunning:
     running = SERVICES["secured_kafka"].require()
     assert isinstance(running, services.SecuredRunning)
     await grant_documented(running.url)
+    return running
+
+
+@pytest.fixture(scope="session")
+def secured_redis() -> services.SecuredRedisRunning:
+    """One Redis for the run that speaks TLS only; each test makes a user of its own."""
+    running = SERVICES["secured_redis"].require()
+    assert isinstance(running, services.SecuredRedisRunning)
     return running
 
 

@@ -148,7 +148,7 @@ async def test_the_wrong_protocol_is_told(protocol: str, listener: str, secured_
 
 async def test_a_token_that_is_refused_is_told(secured_kafka: services.SecuredRunning, endpoint: TokenEndpoint) -> None:
     endpoint.audience = "somebody else"
-    with pytest.raises(Unavailable, match=r"the token was refused.*audience"):
+    with pytest.raises(Unavailable, match="did not take the token"):
         async with opened(bus_of(secured_kafka, with_token(secured_kafka, endpoint))):
             pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,6 +80,15 @@ def client_options(servers: list[str], client_id: str, settings: Mapping[str, An
     extra = {name: settings[name] for name in EXTRA if name in settings}
     secured = parse_security(security_of(settings))
     return {"bootstrap_servers": servers, "client_id": client_id, **secured, **extra}
+
+
+def _tells_no_secret(record: logging.LogRecord) -> bool:
+    """aiokafka logs each request and response whole at DEBUG, the password or token among them."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return not any(type(argument).__name__.startswith("SaslAuthenticate") for argument in arguments)
+
+
+logging.getLogger("aiokafka.conn").addFilter(_tells_no_secret)
 
 
 def servers_of(bootstrap_servers: str) -> list[str]:

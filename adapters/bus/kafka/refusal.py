@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka.errors import (  # type: ignore[import-untyped]
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -56,8 +57,8 @@ def _in_words(error: BaseException, options: Mapping[str, Any]) -> str:
             )
         case ssl.SSLError():
             return f"TLS failed ({error.reason or error}): {_is_it(protocol)}, and does it want a certificate of ours?"
-        case SaslAuthenticationFailed() if mechanism == "OAUTHBEARER":
-            return f"the token was refused ({error}): check its issuer, audience and scope"
+        case SaslAuthenticationFailed() | KafkaConnectionError() if mechanism == "OAUTHBEARER":
+            return f"it did not take the token ({error}): check its issuer, its audience and MQ_KAFKA_OAUTH_SCOPE"
         case SaslAuthenticationFailed():
             return (
                 f"user {user!r} was refused by {mechanism} ({error}): check MQ_KAFKA_SASL_USERNAME, "

@@ -16,7 +16,7 @@ from aiokafka.client import ConnectionGroup  # type: ignore[import-untyped]
 from aiokafka.conn import create_conn  # type: ignore[import-untyped]
 from aiokafka.consumer.fetcher import FetchResult  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaConnectionError, KafkaError  # type: ignore[import-untyped]
-from aiokafka.protocol.admin import ApiVersionRequest  # type: ignore[import-untyped]
+from aiokafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
 from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
 from adapters.bus.kafka.connection import LookedUp
@@ -168,9 +168,11 @@ async def connect(server: str, options: Mapping[str, Any]) -> None:
     made = await create_conn(host.strip("[]"), int(port), **{k: v for k, v in options.items() if k in parameters})
     try:
         # What is refused after the handshake only (in TLS 1.3: who has no certificate) is told by reading.
-        await made.send(ApiVersionRequest())
+        answer = await made.send(MetadataRequest([]))
     finally:
         made.close()
+    if not answer.brokers:  # so is a token that was refused: aiokafka takes the refusal for a welcome
+        raise KafkaConnectionError("it names no servers to us")
 
 
 def renew_password(owner: Any) -> None:

@@ -13,6 +13,7 @@ from tests.kit.services.missing import Untried, missing, reference_data, untried
 from tests.kit.services.native import NativeServer
 from tests.kit.services.postgres import OwnPostgres, Postgres, own_postgres
 from tests.kit.services.redis import Redis, start_redis
+from tests.kit.services.redis_secured import SecuredRedis, SecuredRedisRunning
 from tests.kit.services.service import CannotStart, Running, Service, own
 from tests.kit.services.vault import Vault
 
@@ -25,6 +26,8 @@ __all__ = [
     "Redis",
     "Running",
     "SecuredKafka",
+    "SecuredRedis",
+    "SecuredRedisRunning",
     "SecuredRunning",
     "Service",
     "Untried",

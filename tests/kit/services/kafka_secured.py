@@ -108,12 +108,14 @@ def _sasl(keys: Path) -> dict[str, str]:
         taken = [name for name in modules if listener == "sasl_ssl" or name != "oauthbearer"]
         settings[f"listener.name.{listener}.sasl.enabled.mechanisms"] = ",".join(taken).upper()
         settings |= {f"listener.name.{listener}.{name}.sasl.jaas.config": modules[name] for name in taken}
-    of_tokens = "listener.name.sasl_ssl.oauthbearer."
+    handler = f"{SECURITY}.oauthbearer.OAuthBearerValidatorCallbackHandler"
     return settings | {
-        f"{of_tokens}sasl.server.callback.handler.class": f"{SECURITY}.oauthbearer.OAuthBearerValidatorCallbackHandler",
-        f"{of_tokens}sasl.oauthbearer.jwks.endpoint.url": keys.as_uri(),
-        f"{of_tokens}sasl.oauthbearer.expected.audience": AUDIENCE,
-        f"{of_tokens}sasl.oauthbearer.expected.issuer": ISSUER,
+        "listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class": handler,
+        # Without a prefix these count; and the validator by default (of 4.1.0) does not look at signatures.
+        "sasl.oauthbearer.jwt.validator.class": f"{SECURITY}.oauthbearer.BrokerJwtValidator",
+        "sasl.oauthbearer.jwks.endpoint.url": keys.as_uri(),
+        "sasl.oauthbearer.expected.audience": AUDIENCE,
+        "sasl.oauthbearer.expected.issuer": ISSUER,
     }
 
 
