@@ -12,11 +12,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from contracts.errors import NotFound, Unavailable
 from contracts.ports.secrets import Credential, Secret, Secrets, fixed
 from runtime.settings import KEYS
+from runtime.settings_types import NAMED
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
-
-PREFIX = "secret:"
 
 
 def name_in(setting: Secret | None) -> str:
@@ -27,7 +26,7 @@ def name_in(setting: Secret | None) -> str:
             text = unquote(urlsplit(text).password or "")
         except ValueError:
             return ""
-    return text.removeprefix(PREFIX) if text.startswith(PREFIX) else ""
+    return text.removeprefix(NAMED) if text.startswith(NAMED) else ""
 
 
 def named(settings: Settings) -> dict[str, str]:

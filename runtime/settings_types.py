@@ -15,6 +15,9 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PATH_IN_VAULT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+NAMED = "secret:"
+"""Before the name of a secret that is looked up when it is needed."""
+
 _LEVELS = {"warning": "warn", "critical": "error", "fatal": "error"}
 
 
@@ -37,7 +40,7 @@ def shown(value: Any) -> str:
     if isinstance(value, UrlSecret):
         return without_secrets(value.reveal())
     if isinstance(value, Secret):
-        return HIDDEN
+        return value.reveal() if value.reveal().startswith(NAMED) else HIDDEN
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -90,6 +93,9 @@ def _url(*schemes: str) -> PlainValidator:
             raise ValueError(
                 "it can't be read as a URL; escape special characters of the password (%40 for @)"
             ) from None
+        if text.startswith(NAMED):
+            hint = f"{schemes[0]}://USER:{NAMED}NAME@HOST"
+            raise ValueError(f"a URL is written out, with the secret in the place of its password: {hint}")
         if parts.scheme not in schemes:
             # The scheme is shown only when there is one: without it this might be the password.
             came = f"its scheme is {parts.scheme!r}" if "://" in text and parts.scheme else "it has no scheme"

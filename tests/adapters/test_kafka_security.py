@@ -33,6 +33,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 CLOCK = SystemClock()
 SHORT = KafkaLimits(fetch_wait_s=0.1, open_wait_s=10.0, commit_wait_s=5.0, publish_wait_s=5.0, close_wait_s=2.0)
 
+AT_ONCE = msgspec.structs.replace(SHORT, open_wait_s=2.0)
+"""aiokafka takes this refusal for a welcome, and waits."""
+
 
 def with_password(kafka: services.SecuredRunning, mechanism: str, protocol: str = "SASL_SSL", **more: Any) -> Security:
     tls = Tls(ca_file=kafka.authority.ca_file)
@@ -45,9 +48,9 @@ def with_token(kafka: services.SecuredRunning, endpoint: TokenEndpoint, secret: 
     return Security(protocol="SASL_SSL", mechanism="OAUTHBEARER", grant=grant, tls=Tls(ca_file=kafka.authority.ca_file))
 
 
-def bus_of(kafka: services.SecuredRunning, security: Security) -> KafkaBus:
+def bus_of(kafka: services.SecuredRunning, security: Security, *, limits: KafkaLimits = SHORT) -> KafkaBus:
     url = kafka.urls.get(security.protocol, kafka.url)
-    return KafkaBus(url, clock=CLOCK, limits=SHORT, security=security.options(CLOCK))
+    return KafkaBus(url, clock=CLOCK, limits=limits, security=security.options(CLOCK))
 
 
 @pytest.fixture
@@ -149,7 +152,7 @@ async def test_the_wrong_protocol_is_told(protocol: str, listener: str, secured_
 async def test_a_token_that_is_refused_is_told(secured_kafka: services.SecuredRunning, endpoint: TokenEndpoint) -> None:
     endpoint.audience = "somebody else"
     with pytest.raises(Unavailable, match="did not take the token"):
-        async with opened(bus_of(secured_kafka, with_token(secured_kafka, endpoint))):
+        async with opened(bus_of(secured_kafka, with_token(secured_kafka, endpoint), limits=AT_ONCE)):
             pass
 
 

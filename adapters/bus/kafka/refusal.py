@@ -23,7 +23,7 @@ from adapters.bus.kafka.oauth import NoToken
 from contracts.errors import Unavailable
 from contracts.ports.clock import Clock
 
-TRY_S = 3.0
+TRY_S = 5.0
 
 
 async def reason_of(error: BaseException, options: Mapping[str, Any], clock: Clock) -> str:

@@ -10,7 +10,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 def in_words(error: BaseException) -> str:
     """Of a connection that could not be made, or of a reply; without any secret."""
     said = str(error) or type(error).__name__
-    if isinstance(error, NoPermissionError) or "NOPERM" in said:
+    if isinstance(error, NoPermissionError) or "NOPERM" in said or "can't run this command" in said:
         return f"{said}; grant it to this user: docs/security.md has the rules that a worker needs"
     if isinstance(error, AuthenticationError) or said.startswith(("NOAUTH", "WRONGPASS")):
         return f"{said}; check the user and the password of its URL"

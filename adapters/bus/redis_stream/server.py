@@ -87,6 +87,11 @@ class Server:
     def address(self) -> str:
         return self._address
 
+    @property
+    def hint(self) -> str:
+        """For a server that does not answer the first word: one that speaks plainly waits for more of it."""
+        return "; is it a port for TLS?" if self._address.startswith("rediss:") else ""
+
     def connection(self) -> AbstractConnection:
         """A new one, not connected."""
         made: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
