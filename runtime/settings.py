@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     secrets_vault_mount: VaultPath = _set("secret", "Where the key-value engine (version 2) is mounted.")
     secrets_vault_path: VaultPath = _set("millrace", "The secret below it in which keys are looked for.")
     secrets_vault_auth: Literal["token", "approle", "kubernetes"] = _set("token", "How Vault learns who we are.")
-    secrets_vault_auth_mount: VaultPath | None = _set(None, "Where that way is mounted; by default under its own name.")
+    secrets_vault_auth_mount: VaultPath = _set("", "Where that way is mounted; by default under its own name.")
     secrets_vault_token: Key = _set(None, "A token for Vault.")
     secrets_vault_token_file: Path | None = _set(None, "A file with a token, such as Vault Agent keeps.")
     secrets_vault_role_id: str | None = _set(None, "The id of an AppRole.", form="text")

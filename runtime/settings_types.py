@@ -124,7 +124,7 @@ def _level(value: Any) -> Any:
 
 
 def _path_in_vault(value: Any) -> Any:
-    if isinstance(value, str) and not _PATH_IN_VAULT.fullmatch(value := value.strip("/")):
+    if value and isinstance(value, str) and not _PATH_IN_VAULT.fullmatch(value := value.strip("/")):
         raise ValueError("it is no path in Vault")
     return value
 

@@ -10,19 +10,12 @@ from adapters.bus.kafka.security import Security
 from adapters.clock.system import SystemClock
 from adapters.tls import Tls
 from contracts.ports.secrets import Secret, fixed
-from tests.conformance.bus_suite import PROMISES, Promise, name_of
+from tests.conformance.bus_suite import ESSENTIAL, Promise, name_of
 from tests.conformance.test_bus_kafka import KafkaBacking, backing_on
 from tests.kit import services
 from tests.kit.services.kafka_secured import PASSWORD, USER
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
-
-ESSENTIAL = [
-    promise
-    for promise in PROMISES
-    if promise.__module__.rpartition(".")[2] in {"bus_messages", "bus_positions", "bus_sharing"}
-]
-"""What goes over the wire in another way; the rest is the same code."""
 
 
 @pytest.fixture

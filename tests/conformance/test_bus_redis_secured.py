@@ -8,19 +8,12 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.adapters.test_redis_bus import documented_rights
-from tests.conformance.bus_suite import PROMISES, Promise, name_of
+from tests.conformance.bus_suite import ESSENTIAL, Promise, name_of
 from tests.conformance.test_bus_redis import RedisBacking, backing_on
 from tests.kit import services
 from tests.kit.redis_users import redis_user
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
-
-ESSENTIAL = [
-    promise
-    for promise in PROMISES
-    if promise.__module__.rpartition(".")[2] in {"bus_messages", "bus_positions", "bus_sharing"}
-]
-"""What goes over the wire in another way; the rest is the same code."""
 
 
 @pytest.fixture
