@@ -16,6 +16,7 @@ from adapters.database.translation import DRIVER_ERRORS, translated
 from contracts.errors import Unavailable
 from contracts.ports.metrics import Metrics
 from contracts.ports.secrets import Credential
+from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
     from adapters.database.postgres import Limits
@@ -35,6 +36,7 @@ class ConnectionPool:
         *,
         limits: Limits,
         metrics: Metrics | None,
+        traces: Traces | None,
         name: str,
         revive: Revive | None = None,
         password: Credential | None = None,
@@ -42,6 +44,7 @@ class ConnectionPool:
         self._address = address
         self._limits = limits
         self._metrics = metrics
+        self._traces = traces
         self._revive = revive
         options = address.reveal()
         settings = {"application_name": name} if "application_name=" not in options.get("dsn", "") else {}
@@ -135,6 +138,7 @@ class ConnectionPool:
             timeout_s=timeout_s,
             copy_timeout_s=self._limits.work_timeout_s,
             metrics=self._metrics,
+            traces=self._traces,
         )
 
 

@@ -71,7 +71,7 @@ async def test_kafka_with_a_password_in_vault(
     )
     await publishes(tmp_path, environ)
     with pytest.raises(
-        Unavailable, match="MQ_KAFKA_SASL_PASSWORD names what is not there: .*secret/by-settings in Vault"
+        Unavailable, match=r"MQ_KAFKA_SASL_PASSWORD names what is not there: .*secret/by-settings in Vault"
     ):
         await publishes(tmp_path, {**environ, "MQ_KAFKA_SASL_PASSWORD": "secret:another"})
 
