@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -81,7 +82,7 @@ async def test_the_database_is_entered_by_a_password_from_the_secrets(empty_data
     name = "kit_rotating"
     await db.execute(f"drop role if exists {name}")
     await db.execute(f"create role {name} login password 'first'")
-    parts = credentials.urlsplit(empty_database_url)
+    parts = urlsplit(empty_database_url)
     place = parts.netloc.rpartition("@")[2]
     url = Secret(parts._replace(netloc=f"{name}:secret:pg-password@{place}").geturl())
     left, password = credentials.password_in(url, lambda: EnvSecrets(environ), key="DB_POSTGRES_URL")

@@ -53,8 +53,9 @@ def start_secured_redis() -> SecuredRedisRunning:
     lines += ["user default off\n", f"user {ADMIN} on >{PASSWORD} ~* &* +@all\n"]
     config = home.path / "redis.conf"
     config.write_text("".join(lines))
-    command = [find_program(), config]
-    server = NativeServer("Redis", command, home=home, ports=[port], ready=lambda server: READY in server.log)
+    server = NativeServer(
+        "Redis", [find_program(), config], home=home, ports=[port], ready=lambda server: READY in server.log
+    )
     start_or_end(server)
     client = authority.client_file("client")
     files = urlencode({"ssl_ca_certs": authority.ca_file, "ssl_certfile": client, "ssl_keyfile": client})
