@@ -146,8 +146,11 @@ async def test_what_waits_behind_a_batch_that_failed_fails_with_it_and_is_not_se
     assert not beside.done()
     assert list(accumulator._batches) == [other]
     sender.set_result(None)
+    [last] = accumulator._batches[other]
     accumulator.fail_all(KafkaError("crashed"))
     assert beside.exception()
+    for batch in (first, last):  # seen, or a later test is told of them when they are collected
+        assert [future.exception() for future in (batch.future, batch._drain_waiter)]
     await seams.abandon_producer(producer)
 
 
