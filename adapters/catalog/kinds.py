@@ -48,6 +48,6 @@ ENRICHMENT = Kind(
     name="enrichment", folder="enrichments", struct=Enrichment, decisive=frozenset({"lookup"}), of_event=True
 )
 
-QUALITY = Kind(name="quality", folder="quality", struct=Suite, decisive=frozenset({"tables"}))
+SUITE = Kind(name="suite", folder="quality", struct=Suite, decisive=frozenset({"tables"}))
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT, QUALITY)
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT, SUITE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.catalog.declaration import declaration_of
-from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, QUALITY, D, Kind
+from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, SUITE, D, Kind
 from adapters.catalog.yaml_tree import LARGEST_BYTES
 from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
@@ -54,10 +54,10 @@ class YamlCatalog:
         return self.declared(ENRICHMENT, name)
 
     def suites(self) -> list[str]:
-        return self.names(QUALITY)
+        return self.names(SUITE)
 
     def suite(self, name: str) -> Suite:
-        return self.declared(QUALITY, name)
+        return self.declared(SUITE, name)
 
     def survey(self) -> Survey:
         counts, faults = {}, []

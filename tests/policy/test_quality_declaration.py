@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from adapters.catalog.declaration import declaration_of
-from adapters.catalog.kinds import QUALITY
+from adapters.catalog.kinds import SUITE
 from contracts.errors import Faults
 from contracts.quality import Suite, limits_of, name_of
 
@@ -53,7 +53,7 @@ tables:
         fail: when > 2h
 """
     with pytest.raises(Faults) as caught:
-        declaration_of(QUALITY, text.encode(), file="f", name="s")
+        declaration_of(SUITE, text.encode(), file="f", name="s")
     assert [fault.removeprefix("f:") for fault in caught.value.faults] == [
         "5 tables[0].checks[0].fail: row_count needs a condition, warn or fail or both: what is too much?",
         "6 tables[0].checks[1].min: a range has a min, a max, or both",
@@ -74,7 +74,7 @@ tables:
       - {check: nulls, column: a, fail: more}
 """
     with pytest.raises(Faults) as caught:
-        declaration_of(QUALITY, text.encode(), file="f", name="s")
+        declaration_of(SUITE, text.encode(), file="f", name="s")
     faults = "\n".join(caught.value.faults)
     assert "f:3 tables[0].source: is 'shop.orders.x', expected a table, `table` or `schema.table`, or a lake" in faults
     assert re.search(r"f:5 tables\[0\]\.checks\[0\]\.check: is 'nuls'; .*did you mean nulls\?", faults)
