@@ -7,22 +7,21 @@ what a failing check shows is not measured.
 from __future__ import annotations
 
 TABLES = """
-create table customers (customer_id bigint primary key, name text not null);
-insert into customers select n, 'customer ' || n from generate_series(1, {customers}) n;
-create table orders (
+create table public.customers (customer_id bigint primary key, name text not null);
+insert into public.customers select n, 'customer ' || n from generate_series(1, {customers}) n;
+create table public.orders (
     order_id bigint primary key, customer_id bigint, email text, sku text, status text, amount numeric(12, 2),
     ordered_at timestamptz
 );
-insert into orders
-select n, case when n % ({orders} / 20) = 0 then {customers} + n else 1 + n * 7919 % {customers} end,
+insert into public.orders
+select n, case when n % ({orders} / 20) = 0 then {customers} + n else 1 + n * 7919::bigint % {customers} end,
     case when n % 1000 <> 0 then 'user' || n % 50021 || '@example.org' end, 'SKU-' || lpad((n % 99991)::text, 6, '0'),
     (array['new', 'paid', 'sent', 'done', 'returned'])[1 + n % 5], (n % 100000) / 100.0,
     timestamptz '2026-01-01' + n * interval '1 second'
 from generate_series(1, {orders}) n;
 """
 
-SUITE = """\
-name: orders
+SUITE = r"""name: orders
 tables:
   - source: orders
     checks:
@@ -30,7 +29,7 @@ tables:
       - {check: nulls, column: email, fail: when > 1%}
       - {check: unique, columns: [order_id]}
       - {check: references, columns: [customer_id], to: customers, fail: when > 1%}
-      - {check: pattern, column: email, pattern: "[^@ ]+@[^@ ]+\\\\.[a-z]+"}
+      - {check: pattern, column: email, pattern: '[^@ ]+@[^@ ]+\.[a-z]+'}
       - {check: values, column: status, values: [new, paid, sent, done, returned]}
       - {check: range, column: amount, min: 0, max: 1000}
       - {check: freshness, column: ordered_at, fail: when > 36500d}

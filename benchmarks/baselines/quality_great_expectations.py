@@ -56,13 +56,14 @@ def main(url: str) -> None:
 
 
 def address(url: str) -> str:
-    """As SQLAlchemy wants it: a unix socket's directory stands in the query."""
+    """As both want it: there must be a host, and the one in the query, a unix socket's directory, wins."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     host = query.pop("host", None) or parts.hostname or "localhost"
     port = query.pop("port", None) or parts.port or 5432
     password = f":{parts.password}" if parts.password else ""
-    return f"postgresql+psycopg2://{parts.username or ''}{password}@/{unquote(parts.path[1:])}?host={host}&port={port}"
+    at = f"{parts.username or ''}{password}@localhost/{unquote(parts.path[1:])}"
+    return f"postgresql+psycopg2://{at}?host={host}&port={port}"
 
 
 if __name__ == "__main__":
