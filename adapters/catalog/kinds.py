@@ -10,6 +10,7 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.quality import Suite
 
 D = TypeVar("D", bound=msgspec.Struct)
 
@@ -48,4 +49,6 @@ ENRICHMENT = Kind(
     name="enrichment", folder="enrichments", struct=Enrichment, decisive=frozenset({"lookup"}), of_event="event"
 )
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT)
+SUITE = Kind(name="suite", folder="quality", struct=Suite, decisive=frozenset({"tables"}))
+
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT, SUITE)

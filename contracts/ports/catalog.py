@@ -11,6 +11,7 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.quality import Suite
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,12 @@ class Catalog(Protocol):
     def enrichment(self, name: str) -> Enrichment:
         """Checked against its event, too."""
         ...
+
+    def suites(self) -> list[str]:
+        """Of checks of quality."""
+        ...
+
+    def suite(self, name: str) -> Suite: ...
 
     def survey(self) -> Survey:
         """Read everything, of every kind."""
