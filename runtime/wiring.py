@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
 from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
+from contracts.ports.api_keys import ApiKeys
 
 if TYPE_CHECKING:
     from adapters.database.embedded import EmbeddedServer
@@ -134,6 +135,13 @@ class Adapters:
         from adapters.ledger.postgres.ledger import PostgresLedger
 
         return PostgresLedger(self._postgres)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        """Where the ledger is; open once the database is."""
+        from adapters.api_keys.postgres import PostgresApiKeys
+
+        return PostgresApiKeys(self._postgres)
 
     @cached_property
     def bus(self) -> Bus:

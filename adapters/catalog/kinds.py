@@ -10,6 +10,7 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.resource import Resource
 
 D = TypeVar("D", bound=msgspec.Struct)
 
@@ -46,5 +47,8 @@ AGGREGATION = Kind(
 ENRICHMENT = Kind(
     name="enrichment", folder="enrichments", struct=Enrichment, decisive=frozenset({"lookup"}), of_event=True
 )
+RESOURCE = Kind(
+    name="resource", folder="resources", struct=Resource, decisive=frozenset({"columns", "key", "filters", "sort"})
+)
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT)
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT, RESOURCE)

@@ -11,6 +11,7 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.resource import Resource
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,10 @@ class Catalog(Protocol):
     def enrichment(self, name: str) -> Enrichment:
         """Checked against its event, too."""
         ...
+
+    def resources(self) -> list[str]: ...
+
+    def resource(self, name: str) -> Resource: ...
 
     def survey(self) -> Survey:
         """Read everything, of every kind."""

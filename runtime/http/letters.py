@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
+from contracts.api_key import OPERATE, VIEW
 from contracts.errors import BadInput, Conflict, NotFound
 from contracts.ports.ledger import DeadLetter, LetterFilter
 from runtime import letters as seen
@@ -67,7 +68,7 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
 
 
-@get("/dead-letters", summary="List dead letters, newest first.", tags=["dead letters"])
+@get("/dead-letters", summary="List dead letters, newest first.", tags=["dead letters"], opt={"scope": VIEW})
 async def list_letters(
     state: State,
     ids: Annotated[list[str] | None, QueryParameter(name="id", description="Only these; can be repeated.")] = None,
@@ -104,7 +105,7 @@ async def list_letters(
     )
 
 
-@get("/dead-letters/{letter_id:str}", summary="Show one dead letter whole.", tags=["dead letters"])
+@get("/dead-letters/{letter_id:str}", summary="Show one dead letter whole.", tags=["dead letters"], opt={"scope": VIEW})
 async def show_letter(
     state: State,
     letter_id: FromPath[str],
@@ -124,7 +125,11 @@ async def show_letter(
 
 
 @post(
-    "/dead-letters/replay", status_code=200, summary="Send dead letters to their routes again.", tags=["dead letters"]
+    "/dead-letters/replay",
+    status_code=200,
+    summary="Send dead letters to their routes again.",
+    tags=["dead letters"],
+    opt={"scope": OPERATE},
 )
 async def replay_letters(state: State, data: JSONBody[ReplayLetters]) -> list[LetterFate]:
     """In one transaction; what became of each, in the order of the request."""
@@ -136,7 +141,13 @@ async def replay_letters(state: State, data: JSONBody[ReplayLetters]) -> list[Le
     ]
 
 
-@post("/dead-letters/drop", status_code=200, summary="Delete dead letters for good.", tags=["dead letters"])
+@post(
+    "/dead-letters/drop",
+    status_code=200,
+    summary="Delete dead letters for good.",
+    tags=["dead letters"],
+    opt={"scope": OPERATE},
+)
 async def drop_letters(state: State, data: JSONBody[DropLetters]) -> Dropped:
     """One that is not there (any more) is no fault."""
     site: Site = state.site
