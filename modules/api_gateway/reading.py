@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator
 
-from contracts.errors import Permanent, Unavailable
+from contracts.errors import Permanent, Transient, Unavailable
 from contracts.http import Refused
 from contracts.ports import Db, Log
 from contracts.ports.database import Tx
@@ -34,7 +34,7 @@ class Reader:
             async with db.transaction() as tx:
                 await tx.execute(f"set transaction read only; {self._bounds}")
                 return [tuple(row.values()) for row in await tx.fetch(asked, *args)]
-        except Permanent as error:
+        except (Permanent, Transient) as error:
             raise self._refused(error, log) from error
 
     async def all(self, statement: Statement, *, db: Db, log: Log) -> AsyncGenerator[list[Values], None]:
@@ -52,7 +52,7 @@ class Reader:
                 while batch:
                     yield batch
                     batch = await self._next(tx, name) if len(batch) == BATCH_ROWS else []
-        except Permanent as error:
+        except (Permanent, Transient) as error:
             raise self._refused(error, log) from error
 
     async def _next(self, tx: Tx, name: str) -> list[Values]:
@@ -68,7 +68,11 @@ class Reader:
                 ["filter more, or take it by pages: give a limit, and go on with the cursor in the header Link"],
             )
 
-    def _refused(self, error: Permanent, log: Log) -> Unavailable:
-        """The request was checked: it is the declaration, or the source, that is wrong."""
-        log.error("a resource can't be read", resource=self._resource.name, why=str(error))
-        return Unavailable(f"resource {self._resource.name}", "its source can't be read as declared; the log has more")
+    def _refused(self, error: Permanent | Transient, log: Log) -> Unavailable:
+        """The request was checked: it is the declaration, or the source, that is wrong or slow. Whoever asks is not
+        told the statement."""
+        if isinstance(error, Unavailable):
+            return error
+        log.warn("a resource can't be read", resource=self._resource.name, why=str(error))
+        why = f"its source can't be read as declared, or not within {self._resource.timeout_s:g} s; the log has more"
+        return Unavailable(f"resource {self._resource.name}", why)

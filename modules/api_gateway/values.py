@@ -10,16 +10,16 @@ import re
 import struct
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
 
 LONGEST = 1000
 """Characters of a value in a URL."""
-_DECIMAL = re.compile(r"[+-]?(\d{1,1000}(\.\d{0,1000})?|\.\d{1,1000})|NaN|-?Infinity")
-_WHOLE = re.compile(r"[+-]?\d{1,19}")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_DECIMAL = re.compile(r"[+-]?(\d{1,1000}(\.\d{0,1000})?|\.\d{1,1000})|NaN|-?Infinity", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _ENDLESS = ("infinity", "-infinity")
 
 
@@ -73,20 +73,21 @@ def _date(text: str) -> str:
 
 
 def _timestamp(text: str) -> str:
-    return text if text in _ENDLESS else _instant(text, with_offset=True)
+    # In UTC: the server knows no offsets as great as some are here.
+    return text if text in _ENDLESS else _instant(text, with_offset=True).astimezone(UTC).isoformat()
 
 
 def _local(text: str) -> str:
-    return text if text in _ENDLESS else _instant(text, with_offset=False)
+    return text if text in _ENDLESS else _instant(text, with_offset=False).isoformat()
 
 
-def _instant(text: str, *, with_offset: bool) -> str:
+def _instant(text: str, *, with_offset: bool) -> datetime:
     if not _DAY.match(text):
         raise ValueError
     at = datetime.fromisoformat(text)
     if (at.tzinfo is not None) != with_offset:
         raise ValueError
-    return at.isoformat()
+    return at
 
 
 def _uuid(text: str) -> str:
@@ -104,7 +105,7 @@ TEXT = Type(name="text", schema={"type": "string"}, sql="text", take=_text, orde
 JSON = Type(name="json", schema={})
 OTHER = Type(name="other", schema={})
 """Whatever JSON PostgreSQL makes of it: it can be seen only."""
-_FLOATS = {"ordered": True, "allowed": "a number such as 1.5", "schema": _NUMBER}
+_FLOATS: Mapping[str, Any] = {"ordered": True, "allowed": "a number such as 1.5", "schema": _NUMBER}
 _INT = Type(
     name="int", schema={"type": "integer"}, sql="bigint", take=_int, ordered=True, allowed="a whole number of 64 bits"
 )
