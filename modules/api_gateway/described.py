@@ -20,7 +20,6 @@ _OPS = {
     "prefix": "begins with this",
     "null": "`true`: is null; `false`: is not",
 }
-_NOT_FINITE = {"enum": ["NaN", "Infinity", "-Infinity"]}
 _UNCHANGED = {"description": "Nothing new: what `If-None-Match` names is what there is."}
 _WHOLE = {"type": "integer", "minimum": -(1 << 63), "maximum": (1 << 63) - 1, "format": "int64"}
 
@@ -112,8 +111,8 @@ def _shown(column: Column) -> dict[str, Any]:
     kinds: list[Any] = [dict(column.type.schema)]
     if not kinds[0]:
         return {}
-    if column.type.schema.get("type") == "number":
-        kinds.append(_NOT_FINITE)
+    if column.type.endless:
+        kinds.append({"enum": list(column.type.endless)})
     if column.nullable:
         kinds.append({"type": "null"})
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}

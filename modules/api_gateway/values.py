@@ -25,7 +25,8 @@ _ENDLESS = ("infinity", "-infinity")
 
 class Type(msgspec.Struct, frozen=True, kw_only=True):
     """`sql` is what a value is cast to, `take` gives its text as the server takes it, or raises `ValueError`; without
-    one it can be neither asked for nor sorted by. `ordered` types are compared by more than being the same."""
+    one it can be neither asked for nor sorted by. `ordered` types are compared by more than being the same. `endless`
+    are its values that the schema's own form hasn't, and that are texts in JSON."""
 
     name: str
     schema: Mapping[str, Any]
@@ -33,6 +34,7 @@ class Type(msgspec.Struct, frozen=True, kw_only=True):
     take: Callable[[str], str] | None = None
     ordered: bool = False
     allowed: str = ""
+    endless: tuple[str, ...] = ()
 
 
 def _int(text: str) -> str:
@@ -100,12 +102,16 @@ def _text(text: str) -> str:
     return text
 
 
-_NUMBER = {"type": "number"}
 TEXT = Type(name="text", schema={"type": "string"}, sql="text", take=_text, ordered=True, allowed="any text")
 JSON = Type(name="json", schema={})
 OTHER = Type(name="other", schema={})
 """Whatever JSON PostgreSQL makes of it: it can be seen only."""
-_FLOATS: Mapping[str, Any] = {"ordered": True, "allowed": "a number such as 1.5", "schema": _NUMBER}
+_FLOATS: Mapping[str, Any] = {
+    "ordered": True,
+    "allowed": "a number such as 1.5",
+    "schema": {"type": "number"},
+    "endless": ("NaN", "Infinity", "-Infinity"),
+}
 _INT = Type(
     name="int", schema={"type": "integer"}, sql="bigint", take=_int, ordered=True, allowed="a whole number of 64 bits"
 )
@@ -124,6 +130,7 @@ BY_TYPE: Mapping[str, Type] = {
         take=_date,
         ordered=True,
         allowed="a date such as 2026-01-15",
+        endless=_ENDLESS,
     ),
     "timestamptz": Type(
         name="timestamp",
@@ -132,6 +139,7 @@ BY_TYPE: Mapping[str, Type] = {
         take=_timestamp,
         ordered=True,
         allowed=_WITH_OFFSET,
+        endless=_ENDLESS,
     ),
     "timestamp": Type(
         name="local timestamp",

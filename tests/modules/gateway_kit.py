@@ -53,6 +53,11 @@ class Api:
         self.worker = worker
         self.client = client
 
+    def log_lines(self, word: str) -> list[str]:
+        """Those that `word` is in."""
+        assert isinstance(self.worker.adapters, Heard)
+        return [line for line in self.worker.adapters.written.getvalue().splitlines() if word in line]
+
     async def get(self, path: str, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.get(path, headers=named)
