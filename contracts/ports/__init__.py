@@ -17,6 +17,7 @@ from contracts.ports.log import Log
 from contracts.ports.metrics import Metrics
 from contracts.ports.secrets import Secret, Secrets
 from contracts.ports.state import State
+from contracts.ports.traces import Traces
 
 __all__ = [
     "Assignment",
@@ -37,5 +38,6 @@ __all__ = [
     "Secret",
     "Secrets",
     "State",
+    "Traces",
     "Tx",
 ]

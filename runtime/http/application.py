@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 
 from contracts.errors import MillraceError
 from runtime.http import commands, describing, gate, health, jobs, letters, mounted, problems, scopes
@@ -12,12 +13,14 @@ from runtime.http.admission import Rules
 from runtime.http.body import BODY_BYTES
 from runtime.http.keyring import Keyring
 from runtime.http.site import Site
+from runtime.http.tracing import TracedRequests
 
 HANDLERS = [*describing.HANDLERS, *health.HANDLERS, *commands.HANDLERS, *jobs.HANDLERS, *letters.HANDLERS]
 
 
 def application(site: Site, rules: Rules, keyring: Keyring) -> gate.Gate:
     """Ready to be served; makes no connection."""
+    traces = site.worker.adapters.traces
     litestar = Litestar(
         [*HANDLERS, *mounted.handlers_of(site.worker)],
         guards=[scopes.guard],
@@ -27,6 +30,7 @@ def application(site: Site, rules: Rules, keyring: Keyring) -> gate.Gate:
             HTTPException: problems.of_litestar,
             Exception: problems.unforeseen,
         },
+        middleware=[DefineMiddleware(TracedRequests, traces=traces)] if traces else [],
         request_max_body_size=BODY_BYTES,
         openapi_config=None,
         logging_config=None,

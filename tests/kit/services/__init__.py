@@ -8,7 +8,7 @@ elsewhere; the summary of the run ends with what was not tried and what would he
 from __future__ import annotations
 
 from tests.kit.services.kafka import Kafka, start_kafka
-from tests.kit.services.missing import Untried, missing, reference_data, untried
+from tests.kit.services.missing import Untried, missing, reference_data, remember, untried
 from tests.kit.services.native import NativeServer
 from tests.kit.services.postgres import OwnPostgres, Postgres, own_postgres
 from tests.kit.services.redis import Redis, start_redis
@@ -28,6 +28,7 @@ __all__ = [
     "own",
     "own_postgres",
     "reference_data",
+    "remember",
     "start_kafka",
     "start_redis",
     "untried",
