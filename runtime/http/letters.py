@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from contracts.api_key import OPERATE, VIEW
 from contracts.errors import BadInput, Conflict, NotFound
+from contracts.http import Refused
 from contracts.ports.ledger import DeadLetter, LetterFilter
 from runtime import letters as seen
 from runtime.http import cursor as cursors
@@ -108,6 +109,7 @@ async def list_letters(
 @get("/dead-letters/{letter_id:str}", summary="Show one dead letter whole.", tags=["dead letters"], opt={"scope": VIEW})
 async def show_letter(
     state: State,
+    request: Request,  # type: ignore[type-arg]
     letter_id: FromPath[str],
     address: Address = None,
     group: Group = None,
@@ -115,6 +117,8 @@ async def show_letter(
 ) -> seen.ShownLetter:
     """With its body; 409 where several have this id: say of which address and group."""
     site: Site = state.site
+    if reveal and not request.scope["state"]["caller"].may(OPERATE):
+        raise Refused(403, f"to reveal what is marked as personal needs the scope {OPERATE}")
     rows = await site.ledger.dead_letters.list(LetterFilter(ids=(letter_id,), address=address, group=group))
     if not rows:
         raise NotFound(f"there is no dead letter {letter_id[:100]!r}")

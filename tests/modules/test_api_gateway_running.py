@@ -179,6 +179,6 @@ async def price_of(api: Api) -> float:
 
 async def ended(api: Api, job_id: str) -> None:
     async def has_ended() -> bool:
-        return (await api.get(f"/jobs/{job_id}")).json().get("state") == "done"
+        return bool((await api.get(f"/jobs/{job_id}")).json().get("state") == "done")
 
     await until(has_ended, what="the end of the job")

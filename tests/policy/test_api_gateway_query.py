@@ -64,19 +64,19 @@ def faults_of(*given: tuple[str, str]) -> list[str]:
 def test_a_query_is_read_or_refused_with_all_its_faults_and_none_gets_into_the_sql(
     given: list[tuple[str, str]],
 ) -> None:
+    told: tuple[int, bool] | None = None
     try:
         query = read(RESOURCE, COLUMNS, given)
     except Refused as refused:
         told = refused.status, bool(refused.faults)
     else:
-        told = None
         _check_statements(query)
     assert told in (None, (400, True))
 
 
 def _check_statements(query: Query) -> None:
     for form in ("json", "text"):
-        statement = compiled(RESOURCE, query, form)  # type: ignore[arg-type]
+        statement = compiled(RESOURCE, query, form)
         sql, args = statement.limited(10)
         named = f"{string.ascii_lowercase}_0123456789\"$.,:()<>=*#'{{}}[]- "
         assert set(sql) <= set(named), "nothing but our own words"
