@@ -25,8 +25,9 @@ def needed(said: str, parameters: Mapping[str, Any]) -> str:
     return f"run:{address.removeprefix(_JOB)}" if address.startswith(_JOB) else f"publish:{address}"
 
 
-def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Raises `Refused` (403) unless the caller may."""
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Raises `Refused` (403) unless the caller may. It awaits nothing, and must be `async`: Litestar would run a plain
+    function in a thread."""
     scope = needed(handler.opt.get("scope", ADMIN), connection.path_params)
     if scope == PUBLIC:
         return

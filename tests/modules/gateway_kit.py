@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from contracts.module import Module
+from contracts.ports import Catalog
 from contracts.resource import Resource
 from modules.api_gateway.module import module as api_gateway
 from runtime.http.server import HttpServer
@@ -18,6 +19,7 @@ from runtime.policy.drain import Phase
 from runtime.worker import Worker
 from tests.integration.http_site import Heard, chosen
 from tests.kit.catalog import DeclaredCatalog
+from tests.kit.waiting import until
 
 SHOP = """
 create schema shop;
@@ -67,6 +69,19 @@ class Api:
         assert response.status_code == status, (path, response.status_code, response.text)
         return msgspec.json.decode(response.content)
 
+    async def done(self, address: str, command: dict[str, Any]) -> None:
+        """The job is posted, and has ended well."""
+        posted = await self.client.post(f"/commands/{address}", json=command)
+        assert posted.status_code == 202, posted.text
+        job_id = posted.json()["job_id"]
+
+        async def has_ended() -> bool:
+            state = (await self.get(f"/jobs/{job_id}")).json().get("state")
+            assert state not in ("failed", "cancelled")
+            return bool(state == "done")
+
+        await until(has_ended, what="the end of the job")
+
     async def ids(self, query: str) -> list[int]:
         """Of all pages."""
         found: list[int] = []
@@ -81,12 +96,17 @@ class Api:
 
 @asynccontextmanager
 async def serving(
-    url: str, directory: Path, *declared: msgspec.Struct, more: tuple[Module, ...] = (), **set_: str
+    url: str,
+    directory: Path,
+    *declared: msgspec.Struct,
+    more: tuple[Module, ...] = (),
+    catalog: Catalog | None = None,
+    **chosen_: str,
 ) -> AsyncIterator[Api]:
-    """The gateway over these resources, and other modules in the same worker."""
-    settings = chosen(url, directory, **set_)
+    """The gateway over what is declared, or is in the catalog, and other modules in the same worker."""
+    settings = chosen(url, directory, **chosen_)
     adapters = Heard(settings)
-    adapters.__dict__["catalog"] = DeclaredCatalog(*declared)
+    adapters.__dict__["catalog"] = catalog or DeclaredCatalog(*declared)
     worker = Worker(settings, [api_gateway, *more], adapters=adapters)
     worker.http = HttpServer(worker)
     await worker.start()

@@ -91,7 +91,7 @@ def _ask_everything(document: dict[str, Any], url: str) -> int:
         for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
 
             @settings(
-                max_examples=8,
+                max_examples=5,
                 deadline=None,
                 database=None,
                 derandomize=True,

@@ -85,8 +85,7 @@ async def test_what_a_job_changed_is_seen_by_every_gateway(
     async with serving(database_url, tmp_path / "other", ORDERS, VIEW) as other:
         for price in (11.5, 12.5):
             assert await price_of(api) == await price_of(other) != price
-            posted = await api.client.post("/commands/run.price", json={"order_id": 1, "price": price})
-            await ended(api, posted.json()["job_id"])
+            await api.done("run.price", {"order_id": 1, "price": price})
             assert await price_of(api) == await price_of(other) == price
         unchanged = await reads(api, "read")
         assert await price_of(api) == 12.5
@@ -175,10 +174,3 @@ def half_read(api: Api) -> AbstractAsyncContextManager[httpx.Response]:
 
 async def price_of(api: Api) -> float:
     return float((await api.json("/api/orders/1?fields=price"))["price"])
-
-
-async def ended(api: Api, job_id: str) -> None:
-    async def has_ended() -> bool:
-        return bool((await api.get(f"/jobs/{job_id}")).json().get("state") == "done")
-
-    await until(has_ended, what="the end of the job")

@@ -33,7 +33,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(with_database: CommandLine)
 def test_every_fault_of_a_key_is_told_at_once(with_database: CommandLine) -> None:
     refused = with_database("keys", "create", "-", "--scope", "everything", "--expires", "soon")
     assert refused.code == 2
-    assert all(word in refused.err for word in ("name", "--scope", "--expires"))
+    assert all(word in refused.err for word in ("NAME", "--scope", "--expires"))
     assert with_database("keys", "create", "x").code == 2
 
 
