@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from contracts.flag import Flag, T
 from contracts.http import Handler as HttpHandler
 from contracts.http import HttpRoute
 
@@ -154,6 +155,7 @@ class Module:
         self.routes: list[Route] = []
         self.tools: list[Tool] = []
         self.http_routes: list[HttpRoute] = []
+        self.flags: list[Flag[Any]] = []
         self.startup_hooks: list[Callable[..., Awaitable[None]]] = []
         self.shutdown_hooks: list[Callable[..., Awaitable[None]]] = []
         self._declares: Callable[..., None] | None = None
@@ -263,7 +265,8 @@ class Module:
             version=self.version,
             arguments=self.arguments,
         )
-        made.routes, made.tools, made.http_routes = list(self.routes), list(self.tools), list(self.http_routes)
+        made.routes, made.tools, made.flags = list(self.routes), list(self.tools), list(self.flags)
+        made.http_routes = list(self.http_routes)
         made.startup_hooks, made.shutdown_hooks = list(self.startup_hooks), list(self.shutdown_hooks)
         self._declares(made, catalog, arguments or (self.arguments() if self.arguments else None))
         return made
@@ -300,6 +303,16 @@ class Module:
             return handler
 
         return declare
+
+    def flag(self, name: str, default: T, summary: str) -> Flag[T]:
+        """A switch that operators turn while the module runs; ask `Flags` for how it stands."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"flag {name!r}: use lower case letters, digits and _, starting with a letter")
+        flag = Flag(name=f"{self.name}.{name}", default=default, help=summary)
+        if any(known.name == flag.name for known in self.flags):
+            raise ValueError(f"module {self.name} declares the flag {name} twice")
+        self.flags.append(flag)
+        return flag
 
     def on_startup(self, hook: Hook) -> Hook:
         """Run before the first message is taken; adapters are injected by annotation."""

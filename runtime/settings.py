@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     mq_revoke_wait_s: float = _set(
         10.0, "What runs on a partition that moves to another worker may go on for so long.", unit="s", ge=0, le=300
     )
+    flags_file: Path | None = _set(None, "A YAML file with flags of modules, as in `orders.fast_path: true`.")
     secrets_file: Path | None = _set(None, "For --secrets file: a dotenv file, or a directory with a file per secret.")
 
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)

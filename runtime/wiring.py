@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
-from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets, Traces
+from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Flags, Ledger, Log, Metrics, Secrets, Traces
 from contracts.ports.api_keys import ApiKeys
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ TO_COME: Mapping[tuple[str, str], str] = {
 
 TRACES_ENDPOINT = "http://127.0.0.1:4318"
 
-PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
 """The adapters that a handler's needs can rest on, by their names in `Adapters`."""
 
 
@@ -146,6 +146,13 @@ class Adapters:
         from adapters.files.local import LocalFiles
 
         return LocalFiles(self.settings.fs_local_root)
+
+    @cached_property
+    def flags(self) -> Flags:
+        from adapters.flags.given import GivenFlags
+
+        chosen = self.settings
+        return GivenFlags(chosen.environ, chosen.flags_file, clock=self.clock, warn=self.log.warn)
 
     @cached_property
     def cache(self) -> Cache:

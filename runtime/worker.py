@@ -215,7 +215,13 @@ class Worker:
         for applied in await runner.up(self.adapters.db):
             self.log.info("migrated", migration=applied.name)
 
+    def _check_flags(self) -> None:
+        flags = [flag for module in self.modules for flag in module.flags]
+        if flags and (faults := self.adapters.flags.faults(flags)):
+            raise Faults("flags", faults)
+
     async def _begin(self) -> None:
+        self._check_flags()
         for module in self.modules:
             for hook in module.startup_hooks:
                 await self._call_hook(module, hook)

@@ -11,6 +11,7 @@ from contracts.ports.catalog import Catalog
 from contracts.ports.clock import Clock
 from contracts.ports.database import Db, Guard, Tx
 from contracts.ports.files import FileInfo, Files
+from contracts.ports.flags import Flags
 from contracts.ports.health import Checked
 from contracts.ports.ledger import Ledger
 from contracts.ports.log import Log
@@ -31,6 +32,7 @@ __all__ = [
     "Emit",
     "FileInfo",
     "Files",
+    "Flags",
     "Guard",
     "Ledger",
     "Log",
