@@ -60,4 +60,4 @@ def _declare(module: Module, resource: Resource, streams: asyncio.Semaphore) -> 
         try:
             await serving.source.now(db, clock)
         except MillraceError as error:
-            log.warn("a resource can't be read yet", resource=resource.name, why=str(error))
+            log.info("a resource can't be read yet", resource=resource.name, why=str(error))
