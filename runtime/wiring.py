@@ -32,6 +32,7 @@ from contracts.ports import (
     Secrets,
     Traces,
 )
+from contracts.ports.api_keys import ApiKeys
 from contracts.ports.secrets import Credential
 from runtime import credentials
 from runtime.settings import KEYS
@@ -228,6 +229,13 @@ class Adapters:
         from adapters.ledger.postgres.ledger import PostgresLedger
 
         return PostgresLedger(self._postgres)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        """Where the ledger is; open once the database is."""
+        from adapters.api_keys.postgres import PostgresApiKeys
+
+        return PostgresApiKeys(self._postgres)
 
     @cached_property
     def bus(self) -> Bus:
