@@ -19,7 +19,7 @@ from adapters.clock.system import SystemClock
 from adapters.files.s3.bucket import Bucket
 from adapters.files.s3.files import S3Files
 from benchmarks import rounds
-from tests.kit.buckets import bucket_at, fresh_bucket
+from tests.kit.buckets import bucket_at, fresh_bucket, keys_of
 from tests.kit.services import Minio, Running
 
 LARGE_BYTES = 256 << 20
@@ -59,21 +59,21 @@ class Obstore:
     """What our adapter does of a small file (a put, a head for what `write` returns, a get), by obstore."""
 
     def __init__(self, bucket: Bucket) -> None:
-        from obstore.store import S3Store
-
-        assert bucket.access_key is not None
-        assert bucket.secret_key is not None
-        self.store: Any = S3Store(
-            bucket.name,
-            endpoint=bucket.endpoint,
-            region=bucket.region,
-            access_key_id=bucket.access_key.reveal(),
-            secret_access_key=bucket.secret_key.reveal(),
-            client_options={"allow_http": True},
-        )
+        self.bucket = bucket
+        self.store: Any = None
 
     async def open(self) -> None:
-        pass
+        from obstore.store import S3Store
+
+        access_key, secret_key = await keys_of(self.bucket)
+        self.store = S3Store(
+            self.bucket.name,
+            endpoint=self.bucket.endpoint,
+            region=self.bucket.region,
+            access_key_id=access_key,
+            secret_access_key=secret_key,
+            client_options={"allow_http": True},
+        )
 
     async def write(self, path: str) -> None:
         import obstore

@@ -7,16 +7,41 @@ reverse. What an unbuilt adapter would need is said at start, with every other f
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
 from contracts.file_link import FileLinks
-from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
+from contracts.ports import (
+    Bus,
+    Cache,
+    Catalog,
+    Checked,
+    Clock,
+    Db,
+    Files,
+    Flags,
+    History,
+    Ledger,
+    Log,
+    Metrics,
+    Secret,
+    Secrets,
+    Traces,
+)
+from contracts.ports.api_keys import ApiKeys
+from contracts.ports.secrets import Credential
+from runtime import credentials
+from runtime.settings import KEYS
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from adapters.bus.kafka.security import Security
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
     from adapters.files.s3.bucket import Bucket
@@ -25,12 +50,13 @@ if TYPE_CHECKING:
 
 TO_COME: Mapping[tuple[str, str], str] = {
     ("db", "cassandra"): "with the infrastructure adapters",
-    ("secrets", "vault"): "with the infrastructure adapters",
 }
 """What can be chosen and is not built yet, and when it comes."""
 
 
-PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+TRACES_ENDPOINT = "http://127.0.0.1:4318"
+
+PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus", "history"})
 """The adapters that a handler's needs can rest on, by their names in `Adapters`."""
 
 
@@ -40,8 +66,17 @@ def check_choices(settings: Settings) -> None:
     for (port, choice), when in TO_COME.items():
         if getattr(settings, port) == choice:
             faults.append(f"--{port} {choice} is not built yet: it comes {when}; leave --{port} out for the default")
+    if settings.traces == "otlp" and not _has_otlp():
+        faults.append("--traces otlp needs OpenTelemetry, which is an extra: install `millrace[otlp]`")
     if faults:
         raise Faults("adapters", faults)
+
+
+def _has_otlp() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class Adapters:
@@ -68,7 +103,11 @@ class Adapters:
         from adapters.log.structured import make_log
 
         return make_log(
-            clock=self.clock, format=self.settings.log, level=self.settings.log_level, stream=self._log_stream
+            clock=self.clock,
+            format=self.settings.log,
+            level=self.settings.log_level,
+            stream=self._log_stream,
+            marks=self.traces.ids if self.traces else None,
         )
 
     def take_over_logging(self) -> Callable[[], None]:
@@ -93,15 +132,64 @@ class Adapters:
         return NoopMetrics()
 
     @cached_property
+    def traces(self) -> Traces | None:
+        """None where none are made, so that whoever would make them pays for the question only."""
+        if self.settings.traces == "noop":
+            return None
+        from adapters.traces.otlp import OtlpTraces
+
+        endpoint = self.settings.traces_otlp_endpoint
+        return OtlpTraces(
+            endpoint.reveal() if endpoint is not None else TRACES_ENDPOINT,
+            clock=self.clock,
+            share=self.settings.traces_share,
+            instance=self.settings.mq_member or f"{socket.gethostname()}-{os.getpid()}",
+        )
+
+    @cached_property
     def secrets(self) -> Secrets:
         if self.settings.secrets == "file":
             from adapters.secrets.file import FileSecrets
 
             assert self.settings.secrets_file is not None  # the settings were checked together
             return FileSecrets(self.settings.secrets_file)
+        if self.settings.secrets == "vault":
+            return self._vault
         from adapters.secrets.env import EnvSecrets
 
         return EnvSecrets(self.settings.environ)
+
+    @property
+    def _vault(self) -> Secrets:
+        from adapters.secrets.vault import login
+        from adapters.secrets.vault.client import VaultClient
+        from adapters.secrets.vault.secrets import Place, VaultSecrets
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        assert chosen.secrets_vault_url is not None  # the settings were checked together
+        mount = chosen.secrets_vault_auth_mount or chosen.secrets_vault_auth
+        ways: Mapping[str, Callable[[], login.Login]] = {
+            "token": lambda: login.ByToken(chosen.secrets_vault_token, chosen.secrets_vault_token_file),
+            "approle": lambda: login.ByAppRole(
+                mount, chosen.secrets_vault_role_id or "", chosen.secrets_vault_secret_id or Secret("")
+            ),
+            "kubernetes": lambda: login.ByServiceAccount(mount, chosen.secrets_vault_role or ""),
+        }
+        client = VaultClient(
+            chosen.secrets_vault_url.reveal(),
+            clock=self.clock,
+            namespace=chosen.secrets_vault_namespace,
+            tls=Tls(ca_file=chosen.secrets_vault_ca_file),
+        )
+        return VaultSecrets(
+            client,
+            ways[chosen.secrets_vault_auth](),
+            clock=self.clock,
+            place=Place(mount=chosen.secrets_vault_mount, path=chosen.secrets_vault_path),
+            refresh_s=chosen.secrets_refresh_s,
+            keep_s=chosen.secrets_keep_s,
+        )
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -115,7 +203,31 @@ class Adapters:
             return LocalFiles(self.settings.fs_local_root, links=self.file_links)
         from adapters.files.s3.files import S3Files
 
-        return S3Files(bucket_of(self.settings), clock=self.clock)
+        return S3Files(self._bucket, clock=self.clock)
+
+    @property
+    def _bucket(self) -> Bucket:
+        """Of `--fs s3`, or of `--fs minio`, which is S3 at an address of its own with the bucket in the path."""
+        from adapters.files.s3.bucket import Bucket
+
+        chosen, minio = self.settings, self.settings.fs == "minio"
+        endpoint = chosen.fs_minio_endpoint if minio else chosen.fs_s3_endpoint
+        keys = "fs_minio" if minio and chosen.fs_minio_access_key is not None else "fs_s3"
+        given = getattr(chosen, f"{keys}_access_key") is not None
+        assert chosen.fs_s3_bucket is not None  # the settings were checked together
+        return Bucket(
+            name=chosen.fs_s3_bucket,
+            prefix=chosen.fs_s3_prefix,
+            endpoint=endpoint.reveal() if endpoint else None,
+            region=chosen.fs_s3_region,
+            access_key=self._credential(f"{keys}_access_key") if given else None,
+            secret_key=self._credential(f"{keys}_secret_key") if given else None,
+            path_style=minio or chosen.fs_s3_path_style,
+            encryption=chosen.fs_s3_sse,
+            kms_key=chosen.fs_s3_kms_key,
+            timeout_s=chosen.fs_s3_timeout_s,
+            attempts=chosen.fs_s3_attempts,
+        )
 
     @cached_property
     def file_links(self) -> FileLinks | None:
@@ -126,16 +238,24 @@ class Adapters:
         base_url = (
             chosen.fs_local_url.reveal() if chosen.fs_local_url else f"http://{chosen.http_host}:{chosen.http_port}"
         )
-        return FileLinks(chosen.fs_local_link_key, base_url=base_url, clock=self.clock)
+        return FileLinks(self._credential("fs_local_link_key"), base_url=base_url, clock=self.clock)
+
+    @cached_property
+    def flags(self) -> Flags:
+        from adapters.flags.given import GivenFlags
+
+        chosen = self.settings
+        return GivenFlags(chosen.environ, chosen.flags_file, clock=self.clock, warn=self.log.warn)
 
     @cached_property
     def cache(self) -> Cache:
         if self.settings.cache == "redis":
             from adapters.cache.redis.cache import RedisCache
 
-            assert self.settings.cache_redis_url is not None  # the settings were checked together
+            url, password = self._password_in("cache_redis_url")
             return RedisCache(
-                self.settings.cache_redis_url.reveal(),
+                url,
+                password=password,
                 clock=self.clock,
                 log=self.log,
                 metrics=self.metrics,
@@ -162,6 +282,13 @@ class Adapters:
         return PostgresLedger(self._postgres)
 
     @cached_property
+    def api_keys(self) -> ApiKeys:
+        """Where the ledger is; open once the database is."""
+        from adapters.api_keys.postgres import PostgresApiKeys
+
+        return PostgresApiKeys(self._postgres)
+
+    @cached_property
     def bus(self) -> Bus:
         chosen = self.settings
         if chosen.mq == "kafka":
@@ -175,34 +302,43 @@ class Adapters:
                 session_timeout_s=chosen.mq_session_s,
                 rebalance_timeout_s=max(60.0, 2 * chosen.mq_revoke_wait_s),
                 revoke_wait_s=chosen.mq_revoke_wait_s,
+                security=self._kafka_security.options(self.clock),
             )
         if chosen.mq == "redis-stream":
             from adapters.bus.redis_stream.bus import RedisStreamBus
 
             assert chosen.mq_redis_stream_url is not None  # the settings were checked together
+            url, password = self._password_in("mq_redis_stream_url")
             return RedisStreamBus(
-                chosen.mq_redis_stream_url.reveal(),
+                url,
+                password=password,
                 clock=self.clock,
                 ledger_id=self.ledger.identity,
                 member_id=chosen.mq_member or socket.gethostname(),
                 lease_s=chosen.mq_session_s,
                 revoke_wait_s=chosen.mq_revoke_wait_s,
+                tls=self._redis_tls,
             )
         from adapters.bus.memory.bus import MemoryBus
 
         return MemoryBus(self.clock)
 
     @cached_property
+    def history(self) -> History:
+        return self.bus.history
+
+    @cached_property
     def _postgres(self) -> PostgresDb:
         from adapters.database.embedded import EmbeddedServer
         from adapters.database.postgres import Limits, PostgresDb
 
-        limits = Limits(pool_size=self.settings.db_pool_max)
+        limits, traces = Limits(pool_size=self.settings.db_pool_max), self.traces
         if self.settings.db == "memory":
-            return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics)
+            return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics, traces=traces)
         if self.settings.db_postgres_url is None:
-            return PostgresDb(server=self._embedded, limits=limits, metrics=self.metrics)
-        return PostgresDb(self.settings.db_postgres_url, limits=limits, metrics=self.metrics)
+            return PostgresDb(server=self._embedded, limits=limits, metrics=self.metrics, traces=traces)
+        url, password = self._password_in("db_postgres_url")
+        return PostgresDb(Secret(url), password=password, limits=limits, metrics=self.metrics, traces=traces)
 
     @cached_property
     def _embedded(self) -> EmbeddedServer:
@@ -210,12 +346,64 @@ class Adapters:
 
         return EmbeddedServer(self.settings.millrace_home / "postgres")
 
+    @property
+    def _kafka_security(self) -> Security:
+        from adapters.bus.kafka.oauth import Grant
+        from adapters.bus.kafka.security import Security
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        grant = None
+        if chosen.mq_kafka_sasl_mechanism == "OAUTHBEARER" and chosen.mq_kafka_oauth_url is not None:
+            grant = Grant(
+                url=chosen.mq_kafka_oauth_url.reveal(),
+                client_id=chosen.mq_kafka_oauth_client_id or "",
+                client_secret=self._credential("mq_kafka_oauth_client_secret"),
+                scope=chosen.mq_kafka_oauth_scope,
+                tls=Tls(ca_file=chosen.mq_kafka_tls_ca_file),
+            )
+        return Security(
+            protocol=chosen.mq_kafka_security_protocol,
+            mechanism=chosen.mq_kafka_sasl_mechanism,
+            username=chosen.mq_kafka_sasl_username or "",
+            password=self._credential("mq_kafka_sasl_password"),
+            grant=grant,
+            tls=Tls(
+                ca_file=chosen.mq_kafka_tls_ca_file,
+                cert_file=chosen.mq_kafka_tls_cert_file,
+                key_file=chosen.mq_kafka_tls_key_file,
+                key_password=chosen.mq_kafka_tls_key_password,
+            ),
+        )
+
+    @property
+    def _redis_tls(self) -> SSLContext | None:
+        """None leaves it to the URL."""
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        tls = Tls(
+            ca_file=chosen.mq_redis_stream_tls_ca_file,
+            cert_file=chosen.mq_redis_stream_tls_cert_file,
+            key_file=chosen.mq_redis_stream_tls_key_file,
+        )
+        return None if tls == Tls() else tls.context("Redis TLS")
+
+    def _credential(self, name: str) -> Credential:
+        setting = getattr(self.settings, name) or Secret("")
+        return credentials.credential_of(setting, lambda: self.secrets, key=KEYS[name])
+
+    def _password_in(self, name: str) -> tuple[str, Credential | None]:
+        return credentials.password_in(getattr(self.settings, name), lambda: self.secrets, key=KEYS[name])
+
     async def remove_embedded(self) -> None:
         """End the embedded database server and delete its data."""
         await self._embedded.stop(remove=True)
 
     async def open(self, name: str) -> None:
         """Connect one adapter; what it stands on is opened before it. Idempotent."""
+        if name != "secrets" and credentials.named(self.settings):
+            await self.open("secrets")
         adapter: Checked = getattr(self, name)
         if all(adapter is not known for _, known in self._open):
             await adapter.open()
@@ -237,29 +425,6 @@ def catalog_of(settings: Settings) -> Catalog:
     from adapters.catalog.yaml_files import YamlCatalog
 
     return YamlCatalog(settings.catalog_dir)
-
-
-def bucket_of(settings: Settings) -> Bucket:
-    """The bucket of `--fs s3` or `--fs minio`: that one is S3 at an address of its own, with the bucket in the path."""
-    from adapters.files.s3.bucket import Bucket
-
-    minio = settings.fs == "minio"
-    endpoint = settings.fs_minio_endpoint if minio else settings.fs_s3_endpoint
-    of_minio = minio and settings.fs_minio_access_key is not None
-    assert settings.fs_s3_bucket is not None  # the settings were checked together
-    return Bucket(
-        name=settings.fs_s3_bucket,
-        prefix=settings.fs_s3_prefix,
-        endpoint=endpoint.reveal() if endpoint else None,
-        region=settings.fs_s3_region,
-        access_key=settings.fs_minio_access_key if of_minio else settings.fs_s3_access_key,
-        secret_key=settings.fs_minio_secret_key if of_minio else settings.fs_s3_secret_key,
-        path_style=minio or settings.fs_s3_path_style,
-        encryption=settings.fs_s3_sse,
-        kms_key=settings.fs_s3_kms_key,
-        timeout_s=settings.fs_s3_timeout_s,
-        attempts=settings.fs_s3_attempts,
-    )
 
 
 async def check(adapters: Mapping[str, Checked], clock: Clock, *, timeout_s: float) -> dict[str, tuple[float, str]]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -14,6 +15,7 @@ from adapters.clock.manual import ManualClock
 from adapters.database.postgres import PostgresDb
 from tests.kit import services
 from tests.kit.databases import LIMITS, Databases, databases_on, opened
+from tests.kit.kafka_rights import grant_documented
 
 # A busy machine is no fault: nothing here asserts a time.
 settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,6 +29,9 @@ SERVICES = {
     "redis_server": services.Redis(),
     "kafka": services.Kafka(),
     "minio": services.Minio(),
+    "secured_kafka": services.SecuredKafka(),
+    "secured_redis": services.SecuredRedis(),
+    "vault": services.Vault(),
 }
 
 
@@ -40,10 +45,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             service.start()
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """End what was started, also when the run was interrupted."""
     for service in SERVICES.values():
         service.stop()
+    if (told := getattr(session.config, "workeroutput", None)) is not None:
+        told["untried"] = msgspec.to_builtins(services.untried())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes that share the tests is done; each had services of its own."""
+    for each in getattr(node, "workeroutput", {}).get("untried", ()):
+        services.remember(msgspec.convert(each, services.Untried))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -103,6 +117,29 @@ def kafka() -> services.Running:
 def minio() -> services.Running:
     """One MinIO for the run; whoever needs a bucket makes one of their own."""
     return SERVICES["minio"].require()
+
+
+@pytest.fixture(scope="session")
+async def secured_kafka(anyio_backend: object) -> services.SecuredRunning:
+    """One Kafka with listeners for TLS and SASL; its user has been granted what docs/security.md says, and no more."""
+    running = SERVICES["secured_kafka"].require()
+    assert isinstance(running, services.SecuredRunning)
+    await grant_documented(running.url)
+    return running
+
+
+@pytest.fixture(scope="session")
+def secured_redis() -> services.SecuredRedisRunning:
+    """One Redis for the run that speaks TLS only; each test makes a user of its own."""
+    running = SERVICES["secured_redis"].require()
+    assert isinstance(running, services.SecuredRedisRunning)
+    return running
+
+
+@pytest.fixture(scope="session")
+def vault() -> services.Running:
+    """One Vault for the run; whoever uses it has paths, policies and roles of their own."""
+    return SERVICES["vault"].require()
 
 
 @pytest.fixture(scope="session")

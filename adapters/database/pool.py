@@ -15,6 +15,8 @@ from adapters.database.connection import Connection
 from adapters.database.translation import DRIVER_ERRORS, translated
 from contracts.errors import Unavailable
 from contracts.ports.metrics import Metrics
+from contracts.ports.secrets import Credential
+from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
     from adapters.database.postgres import Limits
@@ -29,11 +31,20 @@ class ConnectionPool:
     """Grows from none to `limits.pool_size` and shrinks again when idle."""
 
     def __init__(
-        self, address: Address, *, limits: Limits, metrics: Metrics | None, name: str, revive: Revive | None = None
+        self,
+        address: Address,
+        *,
+        limits: Limits,
+        metrics: Metrics | None,
+        traces: Traces | None,
+        name: str,
+        revive: Revive | None = None,
+        password: Credential | None = None,
     ) -> None:
         self._address = address
         self._limits = limits
         self._metrics = metrics
+        self._traces = traces
         self._revive = revive
         options = address.reveal()
         settings = {"application_name": name} if "application_name=" not in options.get("dsn", "") else {}
@@ -45,6 +56,8 @@ class ConnectionPool:
             "statement_cache_size": cache,
             "server_settings": settings,
         }
+        if password is not None:
+            self._options["password"] = _revealed(password)
         self.raw = asyncpg.create_pool(
             # No floor: asyncpg would keep it with a background task that logs tracebacks while a server is away.
             min_size=0,
@@ -125,7 +138,15 @@ class ConnectionPool:
             timeout_s=timeout_s,
             copy_timeout_s=self._limits.work_timeout_s,
             metrics=self._metrics,
+            traces=self._traces,
         )
+
+
+def _revealed(password: Credential) -> Callable[[], Awaitable[str]]:
+    async def look_up() -> str:
+        return (await password()).reveal()
+
+    return look_up
 
 
 async def _speak_json(raw: asyncpg.Connection[Any]) -> None:

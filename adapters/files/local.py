@@ -190,7 +190,7 @@ class LocalFiles:
                 "files",
                 ["links to local files are signed, and there is no key: set FS_LOCAL_LINK_KEY"],
             )
-        return self._links.make(path, expires_s=expires_s)
+        return await self._links.make(path, expires_s=expires_s)
 
     def _status(self, path: str) -> os.stat_result:
         parts = parts_of(path)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 
 from contracts.errors import MillraceError
-from runtime.http import commands, describing, files, gate, health, jobs, letters, problems
+from runtime.http import commands, describing, files, gate, health, jobs, letters, mounted, problems, scopes
 from runtime.http.admission import Rules
 from runtime.http.body import BODY_BYTES
+from runtime.http.keyring import Keyring
 from runtime.http.site import Site
+from runtime.http.tracing import TracedRequests
 
 HANDLERS = [
     *describing.HANDLERS,
@@ -22,19 +25,23 @@ HANDLERS = [
 ]
 
 
-def application(site: Site, rules: Rules) -> gate.Gate:
+def application(site: Site, rules: Rules, keyring: Keyring) -> gate.Gate:
     """Ready to be served; makes no connection."""
+    traces = site.worker.adapters.traces
     litestar = Litestar(
-        HANDLERS,
+        [*HANDLERS, *mounted.handlers_of(site.worker)],
+        guards=[scopes.guard],
         state=State({"site": site}),
         exception_handlers={
             MillraceError: problems.of_ours,
             HTTPException: problems.of_litestar,
             Exception: problems.unforeseen,
         },
+        middleware=[DefineMiddleware(TracedRequests, traces=traces)] if traces else [],
         request_max_body_size=BODY_BYTES,
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    return gate.Gate(litestar, rules, site.worker.clock, site.log)  # type: ignore[arg-type]
+    longer = mounted.longer_of(site.worker)
+    return gate.Gate(litestar, rules, site.worker.clock, site.log, keyring=keyring, longer=longer)  # type: ignore[arg-type]

@@ -12,12 +12,16 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from contracts.file_link import PLACE
+from contracts.http import Refused
 from contracts.ports import Files
-from runtime.http.problems import Problem
+from runtime.http.scopes import LINK
 from runtime.http.site import Site
 
+CONTENT = "application/octet-stream"
+"""Never what a file says that it is: a page of somebody's must not run here."""
 
-@get(PLACE + "{path:path}", summary="Read a file by its link.", tags=["files"])
+
+@get(PLACE + "{path:path}", summary="Read a file by its link.", tags=["files"], opt={"scope": LINK})
 async def linked(
     state: State,
     request: Request,  # type: ignore[type-arg]
@@ -30,33 +34,31 @@ async def linked(
     adapters = site.worker.adapters
     path = request.scope["path"].removeprefix(PLACE)
     if adapters.file_links is None:
-        return _refused(404, "links to local files are not in use here; they need --fs local and FS_LOCAL_LINK_KEY")
-    if refusal := adapters.file_links.refusal(path, expires=expires, signature=signature):
-        return _refused(403, refusal)
+        raise Refused(404, "links to local files are not in use here; they need --fs local and FS_LOCAL_LINK_KEY")
+    if refusal := await adapters.file_links.refusal(path, expires=expires, signature=signature):
+        raise Refused(403, refusal)
     await adapters.open("files")
-    return await _served(adapters.files, path)
+    return await _served(adapters.files, path, head=request.scope["state"]["head"])
 
 
-async def _served(files: Files, path: str) -> Response[Any] | Stream:
+async def _served(files: Files, path: str, *, head: bool) -> Response[Any] | Stream:
     try:
         info = await files.stat(path)
     except (FileNotFoundError, IsADirectoryError):
-        return _refused(404, "there is no such file (any more)")
+        raise Refused(404, "there is no such file (any more)") from None
     headers = {
         "Content-Length": str(info.size_bytes),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2])}",
         "ETag": f'"{info.version}"',
     }
-    return Stream(_content(files, path), headers=headers, media_type="application/octet-stream")
+    if head:
+        return Response(b"", headers=headers, media_type=CONTENT)
+    return Stream(_content(files, path), headers=headers, media_type=CONTENT)
 
 
 async def _content(files: Files, path: str) -> AsyncIterator[bytes]:
     async for chunk in files.stream(path):
         yield chunk
-
-
-def _refused(status: int, error: str) -> Response[Any]:
-    return Response(Problem(error=error), status_code=status)
 
 
 HANDLERS = [linked]

@@ -51,30 +51,23 @@ def commands_table() -> str:
 
 
 def http_table() -> str:
-    from contracts.file_link import PLACE
     from runtime.http import openapi
-    from runtime.http.admission import PUBLIC
     from runtime.http.application import HANDLERS
+    from runtime.http.scopes import COMMAND, LINK, PUBLIC
 
-    paths = openapi.document(HANDLERS, [], version="", needs_token=False)["paths"] | {openapi.TEMPLATE: None}
+    paths = openapi.document(HANDLERS, [], version="")["paths"] | {openapi.TEMPLATE: None}
     rows = []
     for path in sorted(paths):
-        item = paths[path] or {"post": {"summary": "Post a command, or a message of a stream."}}
+        item = paths[path] or {"post": {"summary": "Post a command, or a message of a stream.", "x-scope": COMMAND}}
         rows += [
             (
                 _code(f"{method.upper()} {path}"),
-                _asker(public=path in PUBLIC, linked=path.startswith(PLACE)),
+                {PUBLIC: "anyone", LINK: "whoever has the link"}.get(scope := operation["x-scope"], _code(scope)),
                 operation["summary"],
             )
             for method, operation in item.items()
         ]
-    return _table(("request", "who may ask", "what it is for"), rows)
-
-
-def _asker(*, public: bool, linked: bool) -> str:
-    if linked:
-        return "whoever has the link"
-    return "anyone" if public else "loopback, or the bearer of the token"
+    return _table(("request", "scope", "what it is for"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -18,6 +18,7 @@ A backing is one server (or what stands for one) and all that only a test does t
   session runs out meanwhile, as in a process that was stopped and continued.
 - `publish_raw()`: publishes as a stranger does, with a client that knows nothing of ours.
 - `make_anew(address)`: deletes the address, with what groups know of it, and makes it again with as many partitions.
+- `forget(address)`: its retention is over: all that is there is deleted, and what comes afterwards is not.
 - `let_pass(delay_s)`: so much of the buses' time goes by: an advance of a manual clock, or a real wait.
 - `quiet()`: returns when whatever the buses had to do at once is surely done. In the loop: a few hundred turns. On a
   server: when each open bus has ended a few fetches that began after the call; where it can't be told, a fixed time of
@@ -124,6 +125,15 @@ class Backing(Protocol):
         """Delete the address and make it again. No bus that mounts it is open."""
         ...
 
+    @property
+    def tells_what_was_deleted(self) -> bool:
+        """Whether one can see that something was; an old server may not know."""
+        ...
+
+    async def forget(self, address: str) -> None:
+        """Delete everything that is there now. No bus that mounts it is open."""
+        ...
+
     async def let_pass(self, delay_s: float) -> None:
         """So much of the buses' time goes by."""
         ...
@@ -142,7 +152,7 @@ class Scene:
         self.address = f"suite.{backing.clock.new_id()}"
         self.group = f"suite-{backing.clock.new_id()}"
         self._changed = asyncio.Event()
-        self._buses: list[Bus] = []
+        self._buses: dict[Bus, tuple[Recorder, ...]] = {}
         self._frozen: list[Bus] = []
         self._recorders: list[Recorder] = []
         self._published = 0
@@ -179,10 +189,14 @@ class Scene:
 
     def unopened(self, *recorders: Recorder) -> Bus:
         bus = self.backing.bus()
+        self.adopt(bus, *recorders)
+        return bus
+
+    def adopt(self, bus: Bus, *recorders: Recorder) -> None:
+        """Mount them on a bus that is not opened yet; it is closed with the scene."""
         for recorder in recorders:
             bus.mount(recorder, schema=msgspec.json.schema(Order))
-        self._buses.append(bus)
-        return bus
+        self._buses[bus] = recorders
 
     async def opened(self, *recorders: Recorder) -> Bus:
         """A bus with these routes, connected, not fetching."""
@@ -197,7 +211,8 @@ class Scene:
         return bus
 
     async def crash(self, bus: Bus) -> None:
-        self._buses.remove(bus)
+        for recorder in self._buses.pop(bus):
+            recorder.crashed = True
         await self.backing.crash(bus)
 
     async def freeze(self, bus: Bus) -> None:

@@ -18,10 +18,10 @@ from adapters.files.s3.bucket import Bucket
 from adapters.files.s3.files import S3Files
 from adapters.files.s3.writing import PART_BYTES
 from contracts.errors import Faults, Transient, Unavailable
-from contracts.ports.secrets import Secret
+from contracts.ports.secrets import Secret, fixed
 from tests.conformance.files_suite import exercise_files, names
 from tests.kit import services
-from tests.kit.buckets import fresh_bucket, uploads
+from tests.kit.buckets import fresh_bucket, keys_of, uploads
 from tests.kit.proxied import proxied
 from tests.kit.services.minio import KMS_KEY
 from tests.kit.waiting import until
@@ -93,13 +93,14 @@ async def test_many_are_listed_and_deleted_in_pages(files: S3Files, monkeypatch:
 
 async def test_a_killed_writer_shows_nothing(files: S3Files, bucket: Bucket) -> None:
     await files.write("kept", b"old")
+    access_key, secret_key = await keys_of(bucket)
     code = f"""
 import asyncio, os, signal
 from adapters.clock.system import SystemClock
 from adapters.files.s3.bucket import Bucket
 from adapters.files.s3.files import S3Files
 from adapters.files.s3.writing import PART_BYTES
-from contracts.ports.secrets import Secret
+from contracts.ports.secrets import Secret, fixed
 
 async def half():
     yield b"x" * (3 * PART_BYTES)
@@ -112,7 +113,7 @@ async def main():
     files = S3Files(
         Bucket(
             name={bucket.name!r}, endpoint={bucket.endpoint!r}, path_style=True,
-            access_key=Secret({_revealed(bucket.access_key)!r}), secret_key=Secret({_revealed(bucket.secret_key)!r}),
+            access_key=fixed(Secret({access_key!r})), secret_key=fixed(Secret({secret_key!r})),
         ),
         clock=SystemClock(),
     )
@@ -192,8 +193,8 @@ async def test_a_server_that_does_not_answer(minio: services.Running, bucket: Bu
 async def test_what_is_wrong_is_said_with_its_remedy(bucket: Bucket) -> None:
     for wrong, remedy in (
         ({"name": "there-is-none-such"}, "make it, or set FS_S3_BUCKET"),
-        ({"secret_key": Secret("hunter2hunter2")}, "see FS_S3_SECRET_KEY"),
-        ({"access_key": Secret("hunter2")}, "see FS_S3_ACCESS_KEY"),
+        ({"secret_key": fixed(Secret("hunter2hunter2"))}, "see FS_S3_SECRET_KEY"),
+        ({"access_key": fixed(Secret("hunter2"))}, "see FS_S3_ACCESS_KEY"),
         ({"endpoint": "http://127.0.0.1:1", "attempts": 1}, "127.0.0.1:1"),
     ):
         files = S3Files(msgspec.structs.replace(bucket, **wrong), clock=SystemClock())
@@ -205,7 +206,7 @@ async def test_what_is_wrong_is_said_with_its_remedy(bucket: Bucket) -> None:
 
 def test_a_bucket_that_cannot_be() -> None:
     for wrong, why in (
-        ({"access_key": Secret("a")}, "go together"),
+        ({"access_key": fixed(Secret("a"))}, "go together"),
         ({"endpoint": "http://me:hunter2@minio:9000"}, "has a user in it"),
         ({"kms_key": "k"}, "of use with the encryption aws:kms only"),
     ):
@@ -256,8 +257,3 @@ class OpenedFiles:
 
     async def __aexit__(self, *_: object) -> None:
         await self._files.close()
-
-
-def _revealed(secret: Secret | None) -> str:
-    assert secret is not None
-    return secret.reveal()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aiobotocore.session import get_session
 
 from adapters.files.s3.bucket import Bucket
-from contracts.ports.secrets import Secret
+from contracts.ports.secrets import Secret, fixed
 from tests.kit.services import Running
 
 
@@ -37,8 +37,8 @@ def bucket_at(url: str, name: str) -> Bucket:
         name=name,
         endpoint=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
         region="us-east-1",
-        access_key=Secret(parts.username or ""),
-        secret_key=Secret(parts.password or ""),
+        access_key=fixed(Secret(parts.username or "")),
+        secret_key=fixed(Secret(parts.password or "")),
         path_style=True,
     )
 
@@ -53,13 +53,22 @@ async def uploads(bucket: Bucket, *keys: str) -> list[str]:
     return found
 
 
-def _client(bucket: Bucket) -> Any:
-    assert bucket.access_key is not None
-    assert bucket.secret_key is not None
-    return get_session().create_client(
+@asynccontextmanager
+async def _client(bucket: Bucket) -> AsyncIterator[Any]:
+    access_key, secret_key = await keys_of(bucket)
+    made = get_session().create_client(
         "s3",
         endpoint_url=bucket.endpoint,
         region_name=bucket.region,
-        aws_access_key_id=bucket.access_key.reveal(),
-        aws_secret_access_key=bucket.secret_key.reveal(),
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
     )
+    async with made as client:
+        yield client
+
+
+async def keys_of(bucket: Bucket) -> tuple[str, str]:
+    """The access key and its secret."""
+    assert bucket.access_key is not None
+    assert bucket.secret_key is not None
+    return (await bucket.access_key()).reveal(), (await bucket.secret_key()).reveal()

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from adapters.clock.manual import ManualClock
 from contracts.errors import Faults
 from contracts.file_link import PLACE, SHORTEST_KEY, FileLinks
-from contracts.ports.secrets import Secret
+from contracts.ports.secrets import Secret, fixed
 
 KEY = Secret("k" * SHORTEST_KEY)
 PATHS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
 def links(clock: ManualClock, key: Secret = KEY) -> FileLinks:
-    return FileLinks(key, base_url="https://files.example/at/", clock=clock)
+    return FileLinks(fixed(key), base_url="https://files.example/at/", clock=clock)
 
 
 def told(url: str) -> tuple[str, str, str]:
@@ -30,35 +30,35 @@ def told(url: str) -> tuple[str, str, str]:
 async def test_a_link_is_good_until_it_expires(path: str, expires_s: int) -> None:
     clock = ManualClock()
     one = links(clock)
-    read, expires, signature = told(one.make(path, expires_s=expires_s))
+    read, expires, signature = told(await one.make(path, expires_s=expires_s))
     assert read == path
-    assert one.refusal(path, expires=expires, signature=signature) == ""
+    assert await one.refusal(path, expires=expires, signature=signature) == ""
     await clock.advance(expires_s)
-    assert one.refusal(path, expires=expires, signature=signature) == ""
+    assert await one.refusal(path, expires=expires, signature=signature) == ""
     await clock.advance(1)
-    assert "has expired" in one.refusal(path, expires=expires, signature=signature)
+    assert "has expired" in await one.refusal(path, expires=expires, signature=signature)
 
 
 @given(path=PATHS, other=PATHS, shift=st.integers(-5, 5), letter=st.integers(0, 63), text=st.text(max_size=80))
 @settings(max_examples=40)
-def test_what_is_changed_is_refused(path: str, other: str, shift: int, letter: int, text: str) -> None:
+async def test_what_is_changed_is_refused(path: str, other: str, shift: int, letter: int, text: str) -> None:
     one = links(ManualClock())
-    _, expires, signature = told(one.make(path, expires_s=60))
+    _, expires, signature = told(await one.make(path, expires_s=60))
     if other != path:
-        assert one.refusal(other, expires=expires, signature=signature)
+        assert await one.refusal(other, expires=expires, signature=signature)
     if shift:
-        assert one.refusal(path, expires=str(int(expires) + shift), signature=signature)
+        assert await one.refusal(path, expires=str(int(expires) + shift), signature=signature)
     flipped = signature[:letter] + ("0" if signature[letter] != "0" else "1") + signature[letter + 1 :]
     for wrong in (flipped, signature[:-1], signature.upper() if signature.upper() != signature else "", text, ""):
-        assert one.refusal(path, expires=expires, signature=wrong)
-    assert one.refusal(path, expires=text, signature=signature)
-    assert links(ManualClock(), Secret("K" * SHORTEST_KEY)).refusal(path, expires=expires, signature=signature)
+        assert await one.refusal(path, expires=expires, signature=wrong)
+    assert await one.refusal(path, expires=text, signature=signature)
+    assert await links(ManualClock(), Secret("K" * SHORTEST_KEY)).refusal(path, expires=expires, signature=signature)
 
 
-def test_what_no_link_can_have() -> None:
+async def test_what_no_link_can_have() -> None:
     with pytest.raises(Faults, match="openssl rand") as caught:
-        links(ManualClock(), Secret("hunter2"))
+        await links(ManualClock(), Secret("hunter2")).make("a", expires_s=1)
     assert "hunter2" not in str(caught.value)
     for wrong in (0.0, -1.0, float("nan"), 7 * 24 * 3600 + 1.0):
         with pytest.raises(ValueError, match="from 1 to 604800"):
-            links(ManualClock()).make("a", expires_s=wrong)
+            await links(ManualClock()).make("a", expires_s=wrong)

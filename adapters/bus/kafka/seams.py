@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aiokafka.client import ConnectionGroup  # type: ignore[import-untyped]
+from aiokafka.conn import create_conn  # type: ignore[import-untyped]
 from aiokafka.consumer.fetcher import FetchResult  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaConnectionError, KafkaError  # type: ignore[import-untyped]
+from aiokafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
 from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
+from adapters.bus.kafka.connection import LookedUp
+from contracts.errors import Unavailable
+
+_logger = logging.getLogger("millrace.bus")
+
 Read = Callable[[Any, Any], Any]
+
+END_TRIES, END_WAIT_S = 3, 1.0
 
 
 def generation(consumer: Any) -> int:
@@ -89,16 +101,14 @@ async def abandon_consumer(consumer: Any) -> None:
     if fetcher is not None:
         fetcher._closed = True
         tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
-    await _ended(task for task in tasks if task is not None)
-    await _closed(consumer._client)
+    await _end([task for task in tasks if task is not None], consumer._client)
 
 
 async def abandon_producer(producer: Any) -> None:
     """The same for a producer: what it has not sent is lost."""
     producer._closed = True
-    if (task := producer._sender.sender_task) is not None:
-        await _ended([task])
-    await _closed(producer.client)
+    task = producer._sender.sender_task
+    await _end([task] if task is not None else [], producer.client)
 
 
 def nothing_overtakes(producer: Any) -> None:
@@ -136,15 +146,62 @@ def known_partitions(producer: Any, topic: str) -> set[int] | None:
     return partitions
 
 
-async def _ended(tasks: Any) -> None:
-    tasks = [task for task in tasks if not task.done()]
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=1.0)
+async def _end(tasks: list[asyncio.Task[None]], client: Any) -> None:
+    """Cancel the tasks and close the client under them. It is closed once more after a task that took its time: that
+    one may have made a connection meanwhile."""
+    for _ in range(END_TRIES):
+        living = [task for task in tasks if not task.done()]
+        for task in living:
+            task.cancel()
+        if living:
+            await asyncio.wait(living, timeout=END_WAIT_S)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(END_WAIT_S):
+                await client.close()
+        if all(task.done() for task in living):
+            return
 
 
-async def _closed(client: Any) -> None:
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(1.0):
-            await client.close()
+async def connect(server: str, options: Mapping[str, Any]) -> None:
+    """One connection to one server, TLS and SASL included, and closed again. Raises what kept it from being made, which
+    aiokafka's clients only log."""
+    host, _, port = server.rpartition(":")
+    parameters = inspect.signature(create_conn).parameters
+    made = await create_conn(host.strip("[]"), int(port), **{k: v for k, v in options.items() if k in parameters})
+    try:
+        # What is refused after the handshake only (in TLS 1.3: who has no certificate) is told by reading.
+        answer = await made.send(MetadataRequest([]))
+    finally:
+        made.close()
+    if not answer.brokers:  # so is a token that was refused: aiokafka takes the refusal for a welcome
+        raise KafkaConnectionError("it names no servers to us")
+
+
+def renew_password(owner: Any) -> None:
+    """Each connection that this consumer, producer or admin makes from now on is made with the password of that time,
+    where it was given as a `LookedUp`."""
+    client = owner.client if hasattr(owner, "client") else owner._client
+    if not isinstance(client._sasl_plain_password, LookedUp):
+        return
+    look_up, get, bootstrap = client._sasl_plain_password.look_up, client._get_conn, client.bootstrap
+
+    async def renew() -> None:
+        client._sasl_plain_password = (await look_up()).reveal()
+
+    async def get_conn(node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, **more: Any) -> Any:
+        present = client._conns.get((node_id, group))
+        if present is None or not present.connected():
+            try:
+                await renew()
+            except Unavailable as error:
+                _logger.warning("%s; the password before is tried", error)
+        return await get(node_id, group=group, **more)
+
+    async def first_connection() -> None:
+        try:
+            await renew()
+        except Unavailable as error:
+            raise KafkaConnectionError(str(error)) from error
+        await bootstrap()
+
+    client._get_conn, client.bootstrap = get_conn, first_connection

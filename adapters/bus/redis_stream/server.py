@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
 
 from adapters.bus.redis_stream.script import Scripts
+from adapters.redis_password import LookedUp, without_user
 from contracts.errors import Faults
+from contracts.ports.secrets import Credential
 
 NAME = "Redis"
 DEFAULT_PORT = 6379
@@ -31,24 +33,34 @@ class Server:
     """A URL (`redis://`, `rediss://` or `unix://`) and what it says, without its secrets in any text.
 
     `rediss://` is TLS; its options stand in the query (`ssl_ca_certs=/path`, `ssl_certfile`, `ssl_keyfile`) unless a
-    context is given.
+    context is given. A `password` that is given apart is looked up for each connection.
     """
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None, connect_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: Credential | None = None,
+        tls: ssl.SSLContext | None = None,
+        connect_timeout_s: float = 5.0,
+    ) -> None:
         if tls is not None and not url.startswith("rediss://"):
             raise Faults("Redis", ["a TLS context was given, but the URL is not rediss://: use rediss://"])
         self.scripts = Scripts()
         self.options: dict[str, Any] = {} if tls is None else {"connection_class": ContextConnection, "tls": tls}
+        if password is not None:
+            url, user = without_user(url)
+            self.options["credential_provider"] = LookedUp(user, password)
+        self.url = url
         self._address = _shown(url)
         try:
             self._pool = ConnectionPool.from_url(url)
         except (ValueError, TypeError) as error:
             raise Faults("Redis", [f"the URL is not understood: {error}; use redis://host:6379/0"]) from None
-        if tls is not None:
-            self._pool.connection_class = ContextConnection
-            self._pool.connection_kwargs["tls"] = tls
+        given = dict(self.options)
+        self._pool.connection_class = given.pop("connection_class", self._pool.connection_class)
         # Every wait has a deadline of ours; two clocks over one read would only get in each other's way.
-        self._pool.connection_kwargs |= {
+        self._pool.connection_kwargs |= given | {
             "protocol": 2,
             "socket_timeout": None,
             "socket_connect_timeout": connect_timeout_s,
@@ -59,6 +71,11 @@ class Server:
     @property
     def address(self) -> str:
         return self._address
+
+    @property
+    def hint(self) -> str:
+        """For a server that does not answer the first word: one that speaks plainly waits for more of it."""
+        return "; is it a port for TLS?" if self._address.startswith("rediss:") else ""
 
     def connection(self) -> AbstractConnection:
         """A new one, not connected."""

@@ -21,11 +21,13 @@ from adapters.cache.redis.claims import CLAIM_S, KEEP, POLL_S, RELEASE
 from adapters.cache.redis.missed import Missed
 from adapters.cache.redis.outage import Outage
 from adapters.cache.ttl import check_ttl
+from adapters.redis_password import LookedUp, without_user
 from contracts.errors import Faults, Unavailable
 from contracts.metrics import CACHE_FALL_THROUGHS
 from contracts.ports.clock import Clock
 from contracts.ports.log import Log
 from contracts.ports.metrics import Metrics
+from contracts.ports.secrets import Credential
 
 T = TypeVar("T")
 
@@ -44,6 +46,7 @@ class RedisCache:
         self,
         url: str,
         *,
+        password: Credential | None = None,
         clock: Clock,
         log: Log,
         metrics: Metrics | None = None,
@@ -51,6 +54,10 @@ class RedisCache:
         timeout_s: float = 1.0,
     ) -> None:
         self._address = _shown(url)
+        login: dict[str, Any] = {}
+        if password is not None:
+            url, user = without_user(url)
+            login["credential_provider"] = LookedUp(user, password)
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
@@ -59,6 +66,7 @@ class RedisCache:
                 socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),
                 protocol=2,
+                **login,
             )
         except (ValueError, TypeError) as error:
             raise Faults("cache", [f"CACHE_REDIS_URL is not understood: {error}; use redis://host:6379/0"]) from None

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from contracts.errors import Faults
-from contracts.ports.secrets import Secret
+from contracts.ports.secrets import Credential
 
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
@@ -22,9 +22,10 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """None: AWS's own, for the region."""
     region: str | None = None
     """None: what the usual chain says, else us-east-1."""
-    access_key: Secret | None = None
-    secret_key: Secret | None = None
-    """Without both the usual chain is asked: environment, profile, web identity, container, instance."""
+    access_key: Credential | None = None
+    secret_key: Credential | None = None
+    """Looked up when the bucket is opened. Without both the usual chain is asked: environment, profile, web identity,
+    container, instance."""
     path_style: bool = False
     """The bucket in the path and not in the host's name, as most servers that are not AWS's need it."""
     encryption: Encryption | None = None

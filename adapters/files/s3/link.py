@@ -36,7 +36,7 @@ class Link:
     async def open(self) -> None:
         """Makes the client; says nothing to the server."""
         # Half a second of imports and of reading what S3 can do: not on the loop.
-        made = await asyncio.to_thread(_made, self.bucket)
+        made = await asyncio.to_thread(_made, self.bucket, await _keys(self.bucket))
         self._client = await self._ending.enter_async_context(made)
         _send_at_once(self._client)
 
@@ -65,7 +65,15 @@ def _send_at_once(client: Any) -> None:
     client.meta.events.unregister("before-call.s3", add_expect_header)
 
 
-def _made(bucket: Bucket) -> Any:
+async def _keys(bucket: Bucket) -> dict[str, str]:
+    """None where the usual chain is asked."""
+    if bucket.access_key is None or bucket.secret_key is None:
+        return {}
+    access_key, secret_key = await bucket.access_key(), await bucket.secret_key()
+    return {"aws_access_key_id": access_key.reveal(), "aws_secret_access_key": secret_key.reveal()}
+
+
+def _made(bucket: Bucket, keys: dict[str, str]) -> Any:
     try:
         from aiobotocore.config import AioConfig
         from aiobotocore.session import get_session
@@ -87,11 +95,5 @@ def _made(bucket: Bucket) -> Any:
         request_checksum_calculation="when_supported" if own else "when_required",
         response_checksum_validation="when_supported" if own else "when_required",
     )
-    keys = {}
-    if bucket.access_key is not None and bucket.secret_key is not None:
-        keys = {
-            "aws_access_key_id": bucket.access_key.reveal(),
-            "aws_secret_access_key": bucket.secret_key.reveal(),
-        }
     region = bucket.region or session.get_config_variable("region") or "us-east-1"
     return session.create_client("s3", region_name=region, endpoint_url=bucket.endpoint, config=config, **keys)
