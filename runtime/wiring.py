@@ -24,6 +24,7 @@ from contracts.ports import (
     Db,
     Files,
     Flags,
+    History,
     Ledger,
     Log,
     Metrics,
@@ -31,6 +32,7 @@ from contracts.ports import (
     Secrets,
     Traces,
 )
+from contracts.ports.api_keys import ApiKeys
 from contracts.ports.secrets import Credential
 from runtime import credentials
 from runtime.settings import KEYS
@@ -55,7 +57,7 @@ TO_COME: Mapping[tuple[str, str], str] = {
 
 TRACES_ENDPOINT = "http://127.0.0.1:4318"
 
-PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus", "history"})
 """The adapters that a handler's needs can rest on, by their names in `Adapters`."""
 
 
@@ -229,6 +231,13 @@ class Adapters:
         return PostgresLedger(self._postgres)
 
     @cached_property
+    def api_keys(self) -> ApiKeys:
+        """Where the ledger is; open once the database is."""
+        from adapters.api_keys.postgres import PostgresApiKeys
+
+        return PostgresApiKeys(self._postgres)
+
+    @cached_property
     def bus(self) -> Bus:
         chosen = self.settings
         if chosen.mq == "kafka":
@@ -262,6 +271,10 @@ class Adapters:
         from adapters.bus.memory.bus import MemoryBus
 
         return MemoryBus(self.clock)
+
+    @cached_property
+    def history(self) -> History:
+        return self.bus.history
 
     @cached_property
     def _postgres(self) -> PostgresDb:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from adapters.database.address import Address
-from contracts.errors import Unavailable
+from contracts.errors import Permanent, Unavailable
 from contracts.ports.database import CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
 from contracts.ports.secrets import Credential, Secret
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 1.0
+OLDEST = 15
+"""The oldest PostgreSQL that has all that is asked of it."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +219,10 @@ class PostgresDb:
         pause_s = FIRST_RETRY_S
         while True:
             try:
-                async with pool.lend(timeout_s=self._limits.connect_timeout_s):
+                async with pool.lend(timeout_s=self._limits.connect_timeout_s) as connection:
+                    version = connection.raw.get_server_version().major
+                    if version < OLDEST:
+                        raise Permanent(f"{self.address} is PostgreSQL {version}; use {OLDEST} or later")
                     return
             except Unavailable as error:
                 if not _may_come_up(error) or time.perf_counter() + pause_s > give_up_at:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from tests.conformance import (
     bus_dying,
     bus_flow,
+    bus_history,
     bus_life,
     bus_messages,
     bus_positions,
@@ -43,6 +44,7 @@ __all__ = [
     "Promise",
     "bus_dying",
     "bus_flow",
+    "bus_history",
     "bus_life",
     "bus_messages",
     "bus_positions",
