@@ -7,6 +7,7 @@ elsewhere; the summary of the run ends with what was not tried and what would he
 
 from __future__ import annotations
 
+from tests.kit.services.engine import Docker, Engine, python_image
 from tests.kit.services.kafka import Kafka, start_kafka
 from tests.kit.services.missing import Untried, missing, reference_data, untried
 from tests.kit.services.native import NativeServer
@@ -16,6 +17,8 @@ from tests.kit.services.service import CannotStart, Running, Service, own
 
 __all__ = [
     "CannotStart",
+    "Docker",
+    "Engine",
     "Kafka",
     "NativeServer",
     "OwnPostgres",
@@ -27,6 +30,7 @@ __all__ = [
     "missing",
     "own",
     "own_postgres",
+    "python_image",
     "reference_data",
     "start_kafka",
     "start_redis",
