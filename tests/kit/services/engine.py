@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adapters.database.cluster.locks import Deadline, FileLock
@@ -45,22 +45,28 @@ class Docker:
         self._environ = {**os.environ, "DOCKER_HOST": url, "DOCKER_BUILDKIT": "1"}
         self._program = _client(self._environ)
 
-    def __call__(self, *arguments: str, timeout_s: float = 60.0, check: bool = True) -> str:
-        """Standard output and error of `docker ARGUMENTS`; a failure raises `AssertionError` with both."""
-        done = subprocess.run(
+    def __call__(self, *arguments: str, timeout_s: float = 60.0) -> str:
+        """Standard output of `docker ARGUMENTS`; a failure raises `AssertionError` with all that was said."""
+        done = self._ran(arguments, stderr=subprocess.PIPE, timeout_s=timeout_s)
+        told = f"docker {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, told
+        return done.stdout
+
+    def log(self, container: str) -> str:
+        """What it has written, to standard output and error alike."""
+        return self._ran(("logs", container), stderr=subprocess.STDOUT, timeout_s=60.0).stdout
+
+    def _ran(self, arguments: Sequence[str], *, stderr: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [self._program, *arguments],
             env=self._environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
             timeout=timeout_s,
             check=False,
         )
-        assert not check or done.returncode == 0, (
-            f"docker {' '.join(arguments)} ended with {done.returncode}: {done.stdout}"
-        )
-        return done.stdout
 
     def has(self, image: str) -> bool:
         return not subprocess.run(
@@ -157,7 +163,7 @@ def _started(program: str) -> tuple[NativeServer, str]:
         program,
         f"--host={url}",
         f"--data-root={cache_directory() / 'docker'}",
-        f"--exec-root={home.path / 'exec'}",
+        f"--exec-root={_exec_root()}",
         f"--pidfile={home.path / 'docker.pid'}",
         # Containers have the network of this machine: nothing of its own is to be set up, and taken down again.
         "--bridge=none",
@@ -169,10 +175,17 @@ def _started(program: str) -> tuple[NativeServer, str]:
     return server, url
 
 
+def _exec_root() -> Path:
+    """Always the same: what a killed engine left mounted there can't be removed, and is used again."""
+    return cache_directory() / "docker-running"
+
+
 def _ended(server: NativeServer, held: FileLock) -> Callable[[], None]:
     def end() -> None:
         server.stop()  # in its own time: what it keeps is for the next run
         server.end()
+        # It leaves this one mounted.
+        subprocess.run(["umount", str(_exec_root() / "netns" / "default")], capture_output=True, check=False)
         held.release()
 
     return end
