@@ -11,6 +11,8 @@ ARG PYTHON_IMAGE=python:3.12.12-slim-bookworm
 # What is installed is made here, so that neither pip nor a build backend is in the image. uv works out which packages
 # run Millrace; versions and hashes are those of requirements.lock.
 FROM ${PYTHON_IMAGE} AS build
+# Every extra that is for running: one image is for every module and adapter.
+ARG EXTRAS="sketches otlp"
 WORKDIR /app
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 UV_NO_CACHE=1 PATH=/build/tools/bin:$PATH
 COPY requirements.lock pyproject.toml ./
@@ -28,7 +30,7 @@ RUN --mount=type=secret,id=ca-bundle \
     && echo hatchling | wanted - | locked >/build/backend.lock \
     && uv pip install --quiet --python /build/tools --require-hashes --no-deps --only-binary :all: -r /build/backend.lock \
     && python3 -m venv --without-pip /opt/millrace \
-    && wanted --extra sketches pyproject.toml | locked >/build/runtime.lock \
+    && wanted $(printf -- "--extra %s " $EXTRAS) pyproject.toml | locked >/build/runtime.lock \
     && uv pip install --quiet --python /opt/millrace --require-hashes --no-deps --only-binary :all: -r /build/runtime.lock \
     && /opt/millrace/bin/python -m compileall -q -j 0 /opt/millrace/lib
 COPY README.md LICENSE ./

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from contracts.flag import Flag, T
+
 if TYPE_CHECKING:
     from contracts.ports.catalog import Catalog  # which needs this file
 
@@ -148,6 +150,7 @@ class Module:
         """Of a module that runs until it is stopped; each has a default, with which it serves all that is declared."""
         self.routes: list[Route] = []
         self.tools: list[Tool] = []
+        self.flags: list[Flag[Any]] = []
         self.startup_hooks: list[Callable[..., Awaitable[None]]] = []
         self.shutdown_hooks: list[Callable[..., Awaitable[None]]] = []
         self._declares: Callable[..., None] | None = None
@@ -257,7 +260,7 @@ class Module:
             version=self.version,
             arguments=self.arguments,
         )
-        made.routes, made.tools = list(self.routes), list(self.tools)
+        made.routes, made.tools, made.flags = list(self.routes), list(self.tools), list(self.flags)
         made.startup_hooks, made.shutdown_hooks = list(self.startup_hooks), list(self.shutdown_hooks)
         self._declares(made, catalog, arguments or (self.arguments() if self.arguments else None))
         return made
@@ -270,6 +273,16 @@ class Module:
             return handler
 
         return declare
+
+    def flag(self, name: str, default: T, summary: str) -> Flag[T]:
+        """A switch that operators turn while the module runs; ask `Flags` for how it stands."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"flag {name!r}: use lower case letters, digits and _, starting with a letter")
+        flag = Flag(name=f"{self.name}.{name}", default=default, help=summary)
+        if any(known.name == flag.name for known in self.flags):
+            raise ValueError(f"module {self.name} declares the flag {name} twice")
+        self.flags.append(flag)
+        return flag
 
     def on_startup(self, hook: Hook) -> Hook:
         """Run before the first message is taken; adapters are injected by annotation."""

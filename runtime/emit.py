@@ -17,6 +17,10 @@ SOURCE_ID = "source-id"
 """The header of an emitted message that says which message, or which job, it comes of."""
 
 
+Carried = Callable[[], Mapping[str, str]]
+"""Headers that say what the message belongs to: its trace."""
+
+
 class Stamp:
     """Makes the messages of one piece of work: those that it makes again at another attempt have the same ids, and
     different ones have different ids, so that whoever receives one twice can tell.
@@ -33,8 +37,10 @@ class Stamp:
         source_id: str,
         correlation_id: str,
         checkpoint: Callable[[], bytes | None] = lambda: None,
+        carried: Carried | None = None,
     ) -> None:
         self._clock = clock
+        self._carried = carried
         self._by = by
         self._source_id = source_id
         self._correlation_id = correlation_id
@@ -64,7 +70,7 @@ class Stamp:
             address=address,
             body=msgspec.json.encode(message),
             key=key,
-            headers={**(headers or {}), SOURCE_ID: self._source_id},
+            headers={**(headers or {}), SOURCE_ID: self._source_id, **(self._carried() if self._carried else {})},
             correlation_id=self._correlation_id,
             published_at=now,
             not_before=now + timedelta(seconds=after_s) if after_s else None,
@@ -82,15 +88,23 @@ class CollectingEmitter:
     what was `collected` to the outbox, in the transaction of the message."""
 
     def __init__(
-        self, clock: Clock, *, source_id: str, correlation_id: str, by: str = "", sources: Sequence[Delivery] = ()
+        self,
+        clock: Clock,
+        *,
+        source_id: str,
+        correlation_id: str,
+        by: str = "",
+        sources: Sequence[Delivery] = (),
+        carried: Carried | None = None,
     ) -> None:
+        self._carried = carried
         self._clock = clock
         self._by = by
         self._sources = sources
         if sources:
             # Two batches can begin with one message (it was published twice) and go on with others.
             by = f"{by} {sources[0].partition.index} {sources[0].position}"
-        self._stamp = Stamp(clock, by=by, source_id=source_id, correlation_id=correlation_id)
+        self._stamp = Stamp(clock, by=by, source_id=source_id, correlation_id=correlation_id, carried=carried)
         self._stamps: dict[int, Stamp] = {}
         self._collected: list[Envelope] = []
 
@@ -114,7 +128,13 @@ class CollectingEmitter:
         if not 0 <= place < len(self._sources):
             raise ValueError(f"of={place} is no place in a batch of {len(self._sources)} messages")
         source = self._sources[place].envelope
-        stamp = Stamp(self._clock, by=self._by, source_id=source.id, correlation_id=source.correlation_id)
+        stamp = Stamp(
+            self._clock,
+            by=self._by,
+            source_id=source.id,
+            correlation_id=source.correlation_id,
+            carried=self._carried,
+        )
         self._stamps[place] = stamp
         return stamp
 
@@ -127,7 +147,13 @@ class JobEmitter:
     """Implements `contracts.ports.Emit` for one run of a job, by the outbox. `checkpoint` tells the last one saved."""
 
     def __init__(
-        self, outbox: Outbox, clock: Clock, claim: Claim, *, checkpoint: Callable[[], bytes | None] | None = None
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        claim: Claim,
+        *,
+        checkpoint: Callable[[], bytes | None] | None = None,
+        carried: Carried | None = None,
     ) -> None:
         self._outbox = outbox
         self._claim = claim
@@ -137,6 +163,7 @@ class JobEmitter:
             source_id=claim.id,
             correlation_id=claim.correlation_id,
             checkpoint=checkpoint or (lambda: claim.checkpoint),
+            carried=carried,
         )
 
     async def __call__(

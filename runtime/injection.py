@@ -26,6 +26,7 @@ Handler = Callable[..., Any]
 # What has one instance for each process, under the name that `Adapters` knows it by.
 PER_PROCESS: dict[Any, str] = {
     ports.Files: "files",
+    ports.Flags: "flags",
     ports.Cache: "cache",
     ports.Catalog: "catalog",
     ports.Secrets: "secrets",
@@ -44,7 +45,7 @@ _BACKED_BY = {"db": "db", "emit": "bus"}
 
 
 # What a plain `def` can use: it runs in a thread, where nothing can be awaited.
-IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "job"})
+IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "flags", "job"})
 
 # Ports that stand for one piece of work; a hook and a tool are none.
 _ONLY_OF_WORK = {

@@ -18,7 +18,8 @@ from contracts import metrics as metric
 from contracts import outcome
 from contracts.errors import Transient, Unavailable, Undecodable
 from contracts.module import Module, Route, StreamRoute
-from contracts.ports import Clock, Metrics
+from contracts.ports import Clock, Metrics, Traces
+from contracts.ports.traces import About
 from runtime import arguments
 from runtime.gate import Gate
 from runtime.keeper import Keeper, is_plain
@@ -57,9 +58,11 @@ class Mounted:
         *,
         keeper: Keeper | None = None,
         gate: Gate | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.module = module
         self.gate = gate
+        self.traces = traces
         self.plain = is_plain(route.handler)
         """Its handler is a plain function: it runs in a thread."""
         if keeper is None and Keeper.wanted(route):
@@ -128,7 +131,8 @@ class Mounted:
 
 
 class Work(Protocol):
-    """One attempt at one message, or at one batch. `cut` tells why its handler was cancelled, when it was."""
+    """One attempt at one message, or at one batch. `cut` tells why its handler was cancelled, when it was;
+    `carried` are the headers of its messages."""
 
     @property
     def mounted(self) -> Mounted: ...
@@ -149,6 +153,9 @@ class Work(Protocol):
     def decode(self) -> Callable[[], Any]: ...
 
     @property
+    def carried(self) -> Callable[[], Sequence[Mapping[str, str]]]: ...
+
+    @property
     def about(self) -> Callable[[], AbstractContextManager[object]]: ...
 
     @property
@@ -164,12 +171,35 @@ class Work(Protocol):
 async def carry(work: Work) -> outcome.Outcome:
     """Take one message all the way; whatever the handler does, exactly one outcome is settled."""
     with work.about():
-        became = work.admit()
-        if became is None:
-            gate = work.mounted.gate
-            became = await (_attempt(work) if gate is None or not gate.down else _through_the_gate(work, gate))
-        await work.settle(became)
+        traces = work.mounted.traces
+        return await (_carried(work) if traces is None else _traced(work, traces))
+
+
+async def _traced(work: Work, traces: Traces) -> outcome.Outcome:
+    """The same as a span, which goes on with the trace of the message."""
+    carried, route = work.carried(), work.mounted.route
+    about: About = {
+        "messaging.destination.name": route.address,
+        "messaging.operation.type": "process",
+        "messaging.batch.message_count": len(carried),
+        "millrace.module": work.mounted.module.name,
+        "millrace.attempt": work.attempt,
+    }
+    with traces.span(f"process {route.address}", kind="consumer", of=carried, about=about) as span:
+        became = await _carried(work)
+        span.note({"millrace.outcome": type(became).__name__.lower()})
+        if isinstance(became, outcome.Retry | outcome.Dead):
+            span.fail(became.error or type(became).__name__)
         return became
+
+
+async def _carried(work: Work) -> outcome.Outcome:
+    became = work.admit()
+    if became is None:
+        gate = work.mounted.gate
+        became = await (_attempt(work) if gate is None or not gate.down else _through_the_gate(work, gate))
+    await work.settle(became)
+    return became
 
 
 async def _through_the_gate(work: Work, gate: Gate) -> outcome.Outcome:

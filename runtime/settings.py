@@ -21,7 +21,7 @@ from runtime.settings_types import HostNames, Hosts, Key, LogLevel, Names, Postg
 
 Environment = Literal["local", "test", "staging", "production"]
 
-CHOICES = ("db", "fs", "cache", "mq", "log", "metrics", "secrets", "env", "auto_migrate", "single_host")
+CHOICES = ("db", "fs", "cache", "mq", "log", "metrics", "traces", "secrets", "env", "auto_migrate", "single_host")
 """Settings that are options of every command; their keys carry `MILLRACE_`, since `LOG` or `ENV` alone is anybody's."""
 
 
@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     mq: Literal["kafka", "redis-stream", "memory"] = _set("memory", "Bus.")
     log: Literal["json", "pretty"] | None = _set(None, "Log format; by default pretty on a terminal, else json.")
     metrics: Literal["prometheus", "memory", "noop"] = _set("prometheus", "Metrics.")
+    traces: Literal["otlp", "noop"] = _set("noop", "Where traces go; otlp needs the extra `otlp`.")
     secrets: Literal["env", "file", "vault"] = _set("env", "Where secrets come from.")
     auto_migrate: bool = _set(True, "Apply pending migrations at start; by default on, except in production.")
     single_host: bool = _set(False, "Let a worker on Kafka or Redis keep its ledger in this host's own PostgreSQL.")
@@ -80,6 +81,11 @@ class Settings(BaseSettings):
     log_level: LogLevel = _set("info", "The lowest level that is logged.")
     metrics_prometheus_port: int | None = _set(None, "A port on which metrics are served too.", ge=1, le=65535)
 
+    traces_otlp_endpoint: WebUrl = _set(
+        None, "The collector that traces are sent to by OTLP over HTTP; by default http://127.0.0.1:4318."
+    )
+    traces_share: float = _set(1.0, "This share of the traces that begin here is kept.", ge=0, le=1)
+
     # What the implementations need.
     db_postgres_url: PostgresUrl = _set(None, "PostgreSQL; by default an embedded one.")
     db_pool_max: int = _set(10, "Connections to the database at most.", unit="connections", ge=2, le=1000)
@@ -114,6 +120,7 @@ class Settings(BaseSettings):
     mq_revoke_wait_s: float = _set(
         10.0, "What runs on a partition that moves to another worker may go on for so long.", unit="s", ge=0, le=300
     )
+    flags_file: Path | None = _set(None, "A YAML file with flags of modules, as in `orders.fast_path: true`.")
     secrets_file: Path | None = _set(None, "For --secrets file: a dotenv file, or a directory with a file per secret.")
 
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)

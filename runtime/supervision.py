@@ -30,6 +30,7 @@ class Supervision:
         self.watchdog = Watchdog(log, metrics, stall_s=loop_stall_s)
         self.breakers = Breakers(lambda: adapters.opened, clock, log, metrics)
         self._log = log
+        self._traces = adapters.traces
 
     def mounted(self, module: Module, route: Route, made: Mapping[str, Any], needs: Needs) -> Mounted:
         """The route with its gate, and with a keeper where its handler needs one."""
@@ -38,7 +39,7 @@ class Supervision:
             names.add("ledger")
         gate = self.breakers.gate(module.name, route.address, names)
         keeper = Keeper(route, self.threads, self.liveness, self._log) if Keeper.wanted(route) else None
-        return Mounted(module, route, made, needs.per_work, keeper=keeper, gate=gate)
+        return Mounted(module, route, made, needs.per_work, keeper=keeper, gate=gate, traces=self._traces)
 
     def start(self, loops: Loops) -> None:
         """In the loop that is to be watched."""

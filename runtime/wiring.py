@@ -7,13 +7,15 @@ reverse. What an unbuilt adapter would need is said at start, with every other f
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
-from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Ledger, Log, Metrics, Secrets
+from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Flags, Ledger, Log, Metrics, Secrets, Traces
 
 if TYPE_CHECKING:
     from adapters.database.embedded import EmbeddedServer
@@ -31,7 +33,9 @@ TO_COME: Mapping[tuple[str, str], str] = {
 """What can be chosen and is not built yet, and when it comes."""
 
 
-PROVIDED = frozenset({"files", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+TRACES_ENDPOINT = "http://127.0.0.1:4318"
+
+PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
 """The adapters that a handler's needs can rest on, by their names in `Adapters`."""
 
 
@@ -41,8 +45,17 @@ def check_choices(settings: Settings) -> None:
     for (port, choice), when in TO_COME.items():
         if getattr(settings, port) == choice:
             faults.append(f"--{port} {choice} is not built yet: it comes {when}; leave --{port} out for the default")
+    if settings.traces == "otlp" and not _has_otlp():
+        faults.append("--traces otlp needs OpenTelemetry, which is an extra: install `millrace[otlp]`")
     if faults:
         raise Faults("adapters", faults)
+
+
+def _has_otlp() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class Adapters:
@@ -69,7 +82,11 @@ class Adapters:
         from adapters.log.structured import make_log
 
         return make_log(
-            clock=self.clock, format=self.settings.log, level=self.settings.log_level, stream=self._log_stream
+            clock=self.clock,
+            format=self.settings.log,
+            level=self.settings.log_level,
+            stream=self._log_stream,
+            marks=self.traces.ids if self.traces else None,
         )
 
     def take_over_logging(self) -> Callable[[], None]:
@@ -94,6 +111,21 @@ class Adapters:
         return NoopMetrics()
 
     @cached_property
+    def traces(self) -> Traces | None:
+        """None where none are made, so that whoever would make them pays for the question only."""
+        if self.settings.traces == "noop":
+            return None
+        from adapters.traces.otlp import OtlpTraces
+
+        endpoint = self.settings.traces_otlp_endpoint
+        return OtlpTraces(
+            endpoint.reveal() if endpoint is not None else TRACES_ENDPOINT,
+            clock=self.clock,
+            share=self.settings.traces_share,
+            instance=self.settings.mq_member or f"{socket.gethostname()}-{os.getpid()}",
+        )
+
+    @cached_property
     def secrets(self) -> Secrets:
         if self.settings.secrets == "file":
             from adapters.secrets.file import FileSecrets
@@ -113,6 +145,13 @@ class Adapters:
         from adapters.files.local import LocalFiles
 
         return LocalFiles(self.settings.fs_local_root)
+
+    @cached_property
+    def flags(self) -> Flags:
+        from adapters.flags.given import GivenFlags
+
+        chosen = self.settings
+        return GivenFlags(chosen.environ, chosen.flags_file, clock=self.clock, warn=self.log.warn)
 
     @cached_property
     def cache(self) -> Cache:
@@ -171,12 +210,12 @@ class Adapters:
         from adapters.database.embedded import EmbeddedServer
         from adapters.database.postgres import Limits, PostgresDb
 
-        limits = Limits(pool_size=self.settings.db_pool_max)
+        limits, traces = Limits(pool_size=self.settings.db_pool_max), self.traces
         if self.settings.db == "memory":
-            return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics)
+            return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics, traces=traces)
         if self.settings.db_postgres_url is None:
-            return PostgresDb(server=self._embedded, limits=limits, metrics=self.metrics)
-        return PostgresDb(self.settings.db_postgres_url, limits=limits, metrics=self.metrics)
+            return PostgresDb(server=self._embedded, limits=limits, metrics=self.metrics, traces=traces)
+        return PostgresDb(self.settings.db_postgres_url, limits=limits, metrics=self.metrics, traces=traces)
 
     @cached_property
     def _embedded(self) -> EmbeddedServer:

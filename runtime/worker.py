@@ -33,6 +33,7 @@ from runtime.loops import Loops
 from runtime.outbox import FULL, OutboxRelay
 from runtime.pipeline import Mounted
 from runtime.policy.drain import Phase
+from runtime.publishing import publishing
 from runtime.settings import Settings
 from runtime.streams.consumer import StreamConsumer
 from runtime.streams.routes import Streams
@@ -189,6 +190,8 @@ class Worker:
     async def _open(self) -> None:
         if self.http:
             await self.http.start()
+        if self.adapters.traces:
+            await self.adapters.open("traces")
         await self.adapters.open("db")
         await self._migrate()
         await self.adapters.open("ledger")
@@ -210,7 +213,13 @@ class Worker:
         for applied in await runner.up(self.adapters.db):
             self.log.info("migrated", migration=applied.name)
 
+    def _check_flags(self) -> None:
+        flags = [flag for module in self.modules for flag in module.flags]
+        if flags and (faults := self.adapters.flags.faults(flags)):
+            raise Faults("flags", faults)
+
     async def _begin(self) -> None:
+        self._check_flags()
         for module in self.modules:
             for hook in module.startup_hooks:
                 await self._call_hook(module, hook)
@@ -302,6 +311,13 @@ class Worker:
         if mounted and envelope.key is None:
             # The bus orders by the message's key: without it, messages of one key would be spread over partitions.
             envelope = msgspec.structs.replace(envelope, key=mounted.key_of(envelope.body))
+        with publishing(envelope.address, self.adapters.traces) as carried:
+            if carried:
+                envelope = msgspec.structs.replace(envelope, headers={**envelope.headers, **carried})
+            return await self._submit(envelope, timeout_s)
+
+    async def _submit(self, envelope: Envelope, timeout_s: float) -> Recorded | None:
+        mounted = self.mounted.get(envelope.address)
         waits = mounted and isinstance(mounted.route, JobRoute) and not self.adapters.bus.capabilities.durable
         if not waits:
             await self.adapters.bus.publish(envelope)

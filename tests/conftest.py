@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -35,10 +36,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             service.start()
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """End what was started, also when the run was interrupted."""
     for service in SERVICES.values():
         service.stop()
+    if (told := getattr(session.config, "workeroutput", None)) is not None:
+        told["untried"] = msgspec.to_builtins(services.untried())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes that share the tests is done; each had services of its own."""
+    for each in getattr(node, "workeroutput", {}).get("untried", ()):
+        services.remember(msgspec.convert(each, services.Untried))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,6 +17,7 @@ from contracts.errors import LeaseLost, Permanent
 from contracts.metrics import DB_QUERY_DURATION
 from contracts.ports.database import CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
+from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
     from adapters.database.copying import RawConnection
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SET_NAME = "select set_config('application_name', $1, true)"
+SQL_SHOWN = 2_000
+"""Characters of a statement in a trace; it has no values in it."""
 UNDO_TIMEOUT_S = 5.0
 """A connection that can't roll back for this long is thrown away, which rolls back as well."""
 
@@ -39,34 +42,37 @@ class Connection:
         timeout_s: float,
         copy_timeout_s: float,
         metrics: Metrics | None,
+        traces: Traces | None = None,
     ) -> None:
         self.raw = raw
         self._where = where
         self._timeout_s = timeout_s
         self._copy_timeout_s = copy_timeout_s
         self._metrics = metrics
+        self._traces = traces
         self._savepoints = itertools.count(1)
 
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
-        records = await self._run("fetch", lambda: self.raw.fetch(sql, *args, timeout=self._timeout_s))
+        records = await self._run("fetch", sql, lambda: self.raw.fetch(sql, *args, timeout=self._timeout_s))
         return [dict(record) for record in records]
 
     async def fetch_one(self, sql: str, *args: Any) -> Row | None:
-        record = await self._run("fetch", lambda: self.raw.fetchrow(sql, *args, timeout=self._timeout_s))
+        record = await self._run("fetch", sql, lambda: self.raw.fetchrow(sql, *args, timeout=self._timeout_s))
         return None if record is None else dict(record)
 
     async def fetch_value(self, sql: str, *args: Any) -> Any:
-        return await self._run("fetch", lambda: self.raw.fetchval(sql, *args, timeout=self._timeout_s))
+        return await self._run("fetch", sql, lambda: self.raw.fetchval(sql, *args, timeout=self._timeout_s))
 
     async def execute(self, sql: str, *args: Any) -> int:
-        return affected(await self._run("execute", lambda: self.raw.execute(sql, *args, timeout=self._timeout_s)))
+        return affected(await self._run("execute", sql, lambda: self.raw.execute(sql, *args, timeout=self._timeout_s)))
 
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        await self._run("execute", lambda: self.raw.executemany(sql, rows, timeout=self._timeout_s))
+        await self._run("execute", sql, lambda: self.raw.executemany(sql, rows, timeout=self._timeout_s))
 
     async def bulk_insert(self, table: str, rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> int:
         return await self._timed(
             "copy",
+            f"copy {table}",
             copying.copy_rows(
                 self.raw, table, rows, columns=columns, timeout_s=self._copy_timeout_s, where=self._where
             ),
@@ -83,6 +89,7 @@ class Connection:
     ) -> int:
         return await self._timed(
             "copy",
+            f"copy {table}",
             copying.copy_stream(
                 self.raw,
                 table,
@@ -102,13 +109,13 @@ class Connection:
         `name` becomes the application's name for this transaction; `guard` runs last before the commit.
         """
         try:
-            await self._run("begin", lambda: self.raw.execute("begin", timeout=self._timeout_s))
+            await self._run("begin", "begin", lambda: self.raw.execute("begin", timeout=self._timeout_s))
             if name is not None:
                 await self.fetch_value(SET_NAME, name)
             yield self
             if guard is not None and await self.fetch_one(guard.sql, *guard.args) is None:
                 raise LeaseLost("another worker owns this work now: its fence has moved on, so nothing was committed")
-            status = await self._run("commit", lambda: self.raw.execute("commit", timeout=self._timeout_s))
+            status = await self._run("commit", "commit", lambda: self.raw.execute("commit", timeout=self._timeout_s))
         except BaseException:
             await self._undo("rollback")
             raise
@@ -122,17 +129,21 @@ class Connection:
     async def savepoint(self) -> AsyncIterator[None]:
         """What its block did is undone when it raises; the transaction goes on."""
         name = f"millrace_{next(self._savepoints)}"
-        await self._run("begin", lambda: self.raw.execute(f"savepoint {name}", timeout=self._timeout_s))
+        await self._run("begin", "savepoint", lambda: self.raw.execute(f"savepoint {name}", timeout=self._timeout_s))
         try:
             yield
         except BaseException:
             await self._undo(f"rollback to savepoint {name}; release savepoint {name}")
             raise
-        await self._run("commit", lambda: self.raw.execute(f"release savepoint {name}", timeout=self._timeout_s))
+        await self._run(
+            "commit",
+            "release savepoint",
+            lambda: self.raw.execute(f"release savepoint {name}", timeout=self._timeout_s),
+        )
 
     async def listen(self, channel: str, callback: Callable[[str], None]) -> None:
         """`callback` gets the payload of each notification, on the event loop; ends with the connection."""
-        await self._run("execute", lambda: self.raw.add_listener(channel, lambda *came: callback(came[3])))
+        await self._run("execute", "listen", lambda: self.raw.add_listener(channel, lambda *came: callback(came[3])))
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """`callback` is called once, on the event loop, when the connection ends for whatever reason."""
@@ -142,22 +153,29 @@ class Connection:
     def lost(self) -> bool:
         return is_lost(self.raw)
 
-    async def _run(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _run(self, operation: str, sql: str, call: Callable[[], Awaitable[T]]) -> T:
         try:
             # Made here, as the driver refuses some calls at once.
-            return await self._timed(operation, call())
+            return await self._timed(operation, sql, call())
         except DRIVER_ERRORS as error:
             raise translated(error, where=self._where, closed=self.lost) from error
 
-    async def _timed(self, operation: str, call: Awaitable[T]) -> T:
-        if self._metrics is None:
+    async def _timed(self, operation: str, sql: str, call: Awaitable[T]) -> T:
+        if self._metrics is None and self._traces is None:
             return await call
-        started = time.perf_counter()
+        started, error = time.perf_counter(), ""
         try:
             return await call
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
         finally:
-            took_ms = (time.perf_counter() - started) * 1000
-            self._metrics.observe(DB_QUERY_DURATION, took_ms, operation=operation)
+            took_s = time.perf_counter() - started
+            if self._metrics is not None:
+                self._metrics.observe(DB_QUERY_DURATION, took_s * 1000, operation=operation)
+            if self._traces is not None:
+                about = {"db.system.name": "postgresql", "db.query.text": sql[:SQL_SHOWN]}
+                self._traces.ended(f"postgresql {operation}", kind="client", took_s=took_s, about=about, error=error)
 
     async def _undo(self, sql: str) -> None:
         """Never leaves half a transaction open, whatever happens: what can't be undone is disconnected."""

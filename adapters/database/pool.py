@@ -15,6 +15,7 @@ from adapters.database.connection import Connection
 from adapters.database.translation import DRIVER_ERRORS, translated
 from contracts.errors import Unavailable
 from contracts.ports.metrics import Metrics
+from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
     from adapters.database.postgres import Limits
@@ -29,11 +30,19 @@ class ConnectionPool:
     """Grows from none to `limits.pool_size` and shrinks again when idle."""
 
     def __init__(
-        self, address: Address, *, limits: Limits, metrics: Metrics | None, name: str, revive: Revive | None = None
+        self,
+        address: Address,
+        *,
+        limits: Limits,
+        metrics: Metrics | None,
+        traces: Traces | None,
+        name: str,
+        revive: Revive | None = None,
     ) -> None:
         self._address = address
         self._limits = limits
         self._metrics = metrics
+        self._traces = traces
         self._revive = revive
         options = address.reveal()
         settings = {"application_name": name} if "application_name=" not in options.get("dsn", "") else {}
@@ -125,6 +134,7 @@ class ConnectionPool:
             timeout_s=timeout_s,
             copy_timeout_s=self._limits.work_timeout_s,
             metrics=self._metrics,
+            traces=self._traces,
         )
 
 

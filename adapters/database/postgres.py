@@ -16,6 +16,7 @@ from contracts.errors import Unavailable
 from contracts.ports.database import CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
 from contracts.ports.secrets import Secret
+from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
     from adapters.database.connection import Connection
@@ -67,6 +68,7 @@ class PostgresDb:
         server: EmbeddedServer | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
+        traces: Traces | None = None,
         name: str = "millrace",
     ) -> None:
         if (url is None) == (server is None):
@@ -75,6 +77,7 @@ class PostgresDb:
         self._server = server
         self._limits = limits or Limits()
         self._metrics = metrics
+        self._traces = traces
         self._name = name
         self._scope: Scope | None = None
         self._slot: list[ConnectionPool] = []  # shared with the scoped ones, which may be made before it is filled
@@ -191,7 +194,14 @@ class PostgresDb:
         from adapters.database.pool import ConnectionPool
 
         revive = None if self._server is None else self._server.revive
-        pool = ConnectionPool(address, limits=self._limits, metrics=self._metrics, name=self._name, revive=revive)
+        pool = ConnectionPool(
+            address,
+            limits=self._limits,
+            metrics=self._metrics,
+            traces=self._traces,
+            name=self._name,
+            revive=revive,
+        )
         try:
             await self._first_answer(pool)
         except BaseException:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 Line = dict[str, Any]
-"""timestamp, level, module, correlation_id, job_id, message, context, exception; plain values, empty ones left out."""
+"""timestamp, level, module, correlation_id, job_id, trace_id, span_id, message, context, exception; plain values, empty
+ones left out."""
 Render = Callable[[Line], str]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -48,7 +49,7 @@ class Pretty:
         for key, value in line.get("context", {}).items():
             text = value if isinstance(value, str) else _encoder.encode(value).decode()
             shown[_free(_harmless(key).replace("\n", " "), shown)] = _harmless(text).replace("\n", "\\n")
-        for key in ("job_id", "correlation_id"):
+        for key in ("job_id", "correlation_id", "trace_id"):
             if known := line.get(key):
                 shown[_free(key, shown)] = _harmless(known)
         if exception := line.get("exception"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
 from adapters.log.render import Line, Pretty, Render, as_json
@@ -13,6 +14,7 @@ from contracts.logging_context import current_work
 from contracts.ports.clock import Clock
 
 Format = Literal["json", "pretty"]
+Marks = Callable[[], Mapping[str, str]]
 Level = Literal["debug", "info", "warn", "error"]
 
 RANKS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
@@ -28,16 +30,18 @@ def make_log(
     level: Level = "info",
     stream: TextIO | None = None,
     colours: bool | None = None,
+    marks: Marks | None = None,
 ) -> StructuredLog:
     """A log that writes to `stream` (standard error unless given).
 
     Without `format` it is pretty on a terminal and JSON elsewhere; without `colours` they are used on a terminal.
+    `marks` are added to every line: which trace it belongs to.
     """
     stream = stream if stream is not None else sys.stderr
     terminal = _is_terminal(stream)
     format = format or ("pretty" if terminal else "json")
     render: Render = as_json if format == "json" else Pretty(colours=terminal if colours is None else colours)
-    return StructuredLog(clock=clock, render=render, sink=Sink(stream), rank=RANKS[level])
+    return StructuredLog(clock=clock, render=render, sink=Sink(stream), rank=RANKS[level], marks=marks)
 
 
 class StructuredLog:
@@ -47,16 +51,24 @@ class StructuredLog:
     the level a call costs a comparison.
     """
 
-    __slots__ = ("_bound", "_clock", "_rank", "_render", "_sink")
+    __slots__ = ("_bound", "_clock", "_marks", "_rank", "_render", "_sink")
 
     def __init__(
-        self, *, clock: Clock, render: Render, sink: Sink, rank: int, bound: dict[str, Any] | None = None
+        self,
+        *,
+        clock: Clock,
+        render: Render,
+        sink: Sink,
+        rank: int,
+        bound: dict[str, Any] | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self._clock = clock
         self._render = render
         self._sink = sink
         self._rank = rank
         self._bound = bound or {}
+        self._marks = marks
 
     def debug(self, message: str, /, **context: Any) -> None:
         """What only someone who looks for a fault wants to see."""
@@ -81,7 +93,12 @@ class StructuredLog:
     def bind(self, **context: Any) -> StructuredLog:
         """A log whose every line carries `context`."""
         return StructuredLog(
-            clock=self._clock, render=self._render, sink=self._sink, rank=self._rank, bound={**self._bound, **context}
+            clock=self._clock,
+            render=self._render,
+            sink=self._sink,
+            rank=self._rank,
+            bound={**self._bound, **context},
+            marks=self._marks,
         )
 
     @property
@@ -109,6 +126,8 @@ class StructuredLog:
         for field in _OWN_FIELDS:
             if value := given.pop(field, None) or getattr(work, field):
                 line[field] = printable(str(value), most=256)
+        if self._marks is not None:
+            line.update(self._marks())
         line["message"] = printable(str(message))
         if given:
             line["context"] = plain_items(given)

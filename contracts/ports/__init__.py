@@ -11,12 +11,14 @@ from contracts.ports.catalog import Catalog
 from contracts.ports.clock import Clock
 from contracts.ports.database import Db, Guard, Tx
 from contracts.ports.files import FileInfo, Files
+from contracts.ports.flags import Flags
 from contracts.ports.health import Checked
 from contracts.ports.ledger import Ledger
 from contracts.ports.log import Log
 from contracts.ports.metrics import Metrics
 from contracts.ports.secrets import Secret, Secrets
 from contracts.ports.state import State
+from contracts.ports.traces import Traces
 
 __all__ = [
     "Assignment",
@@ -30,6 +32,7 @@ __all__ = [
     "Emit",
     "FileInfo",
     "Files",
+    "Flags",
     "Guard",
     "Ledger",
     "Log",
@@ -37,5 +40,6 @@ __all__ = [
     "Secret",
     "Secrets",
     "State",
+    "Traces",
     "Tx",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runtime.cli import config, dlq, doctor, jobs, migrate, modules, positions, publish, reset, workers
+from runtime.cli import config, dlq, doctor, flags, jobs, migrate, modules, positions, publish, reset, workers
 
 
 def add(app: typer.Typer) -> None:
@@ -16,6 +16,7 @@ def add(app: typer.Typer) -> None:
     positions.add(app)
     modules.add(app)
     migrate.add(app)
+    flags.add(app)
     config.add(app)
     doctor.add(app)
     reset.add(app)

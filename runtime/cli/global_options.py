@@ -22,6 +22,7 @@ _CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
     "mq": ("Bus", ("kafka", "redis-stream", "memory")),
     "log": ("Log format", ("json", "pretty")),
     "metrics": ("Metrics", ("prometheus", "memory", "noop")),
+    "traces": ("Traces", ("otlp", "noop")),
     "secrets": ("Where secrets come from", ("env", "file", "vault")),
 }
 NAMES = (*_CHOICES, "auto_migrate", "output")

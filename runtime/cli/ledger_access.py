@@ -20,6 +20,8 @@ async def opened(settings: Settings, *names: str) -> AsyncIterator[Adapters]:
 
     adapters = Adapters(settings)
     try:
+        if adapters.traces:
+            await adapters.open("traces")
         for name in names:
             await adapters.open(name)
         yield adapters

@@ -60,20 +60,24 @@ def publish(invocation: Invocation, asked: Publish) -> int | None:
 
     async def act() -> None:
         from runtime import commands
-        from runtime.wiring import Adapters
+        from runtime.cli.ledger_access import opened
+        from runtime.publishing import publishing
 
-        envelope = commands.envelope(
-            asked.address,
-            payload,
-            contract=route.contract,
-            clock=Adapters(invocation.settings).clock,
-            id=asked.id,
-            key=asked.key,
-            priority=asked.priority,
-            delay_s=asked.delay_s,
-            correlation_id=asked.correlation_id,
-        )
         async with AsyncExitStack() as stack:
+            adapters = await stack.enter_async_context(opened(invocation.settings))
+            carried = stack.enter_context(publishing(asked.address, adapters.traces))
+            envelope = commands.envelope(
+                asked.address,
+                payload,
+                contract=route.contract,
+                clock=adapters.clock,
+                id=asked.id,
+                key=asked.key,
+                priority=asked.priority,
+                delay_s=asked.delay_s,
+                correlation_id=asked.correlation_id,
+                headers=carried,
+            )
             await _send(invocation, stack, module, route, envelope, asked)
 
     return run_async(act)
@@ -131,6 +135,7 @@ async def _post(worker: Any, envelope: Envelope, asked: Publish) -> dict[str, An
         message_id=envelope.id,
         correlation_id=envelope.correlation_id,
         options={name: value for name, value in options.items() if value is not None},
+        carried=envelope.headers,
     )
     return answer
 

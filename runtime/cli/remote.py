@@ -44,9 +44,10 @@ class Remote:
         message_id: str,
         correlation_id: str,
         options: Mapping[str, Any],
+        carried: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Post a message; returns once it is safe to forget that one asked."""
-        headers = {"Idempotency-Key": message_id, "X-Correlation-Id": correlation_id}
+        """Post a message, which `carried` says the trace of; returns once it is safe to forget that one asked."""
+        headers = {**(carried or {}), "Idempotency-Key": message_id, "X-Correlation-Id": correlation_id}
         return await self._ask("POST", f"/commands/{quote(address)}", query=options, body=body, headers=headers)
 
     async def get(self, job_id: str) -> JobRow | None:

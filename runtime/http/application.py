@@ -5,18 +5,21 @@ from __future__ import annotations
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 
 from contracts.errors import MillraceError
 from runtime.http import commands, describing, gate, health, jobs, letters, problems
 from runtime.http.admission import Rules
 from runtime.http.body import BODY_BYTES
 from runtime.http.site import Site
+from runtime.http.tracing import TracedRequests
 
 HANDLERS = [*describing.HANDLERS, *health.HANDLERS, *commands.HANDLERS, *jobs.HANDLERS, *letters.HANDLERS]
 
 
 def application(site: Site, rules: Rules) -> gate.Gate:
     """Ready to be served; makes no connection."""
+    traces = site.worker.adapters.traces
     litestar = Litestar(
         HANDLERS,
         state=State({"site": site}),
@@ -25,6 +28,7 @@ def application(site: Site, rules: Rules) -> gate.Gate:
             HTTPException: problems.of_litestar,
             Exception: problems.unforeseen,
         },
+        middleware=[DefineMiddleware(TracedRequests, traces=traces)] if traces else [],
         request_max_body_size=BODY_BYTES,
         openapi_config=None,
         logging_config=None,

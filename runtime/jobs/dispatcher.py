@@ -269,6 +269,7 @@ class Dispatcher:
                 scope=scope,
                 clock=self._clock,
                 metrics=self._metrics,
+                carried=lambda: [claim.headers],
                 about=partial(_about, mounted, claim),
                 admit=lambda: None,
                 settle=partial(self._settle, handle),

@@ -44,11 +44,12 @@ class JobScope:
     @property
     def emit(self) -> Emit:
         if self._emit is None:
-            handle = self._handle
+            handle, traces = self._handle, self._adapters.traces
             self._emit = JobEmitter(
                 self._adapters.ledger.outbox,
                 self._adapters.clock,
                 handle.claim,
                 checkpoint=lambda: handle.last_checkpoint,
+                carried=traces.headers if traces else None,
             )
         return self._emit

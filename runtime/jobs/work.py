@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,6 +23,7 @@ class JobWork(msgspec.Struct, kw_only=True):
     scope: Scope
     clock: Clock
     metrics: Metrics
+    carried: Callable[[], Sequence[Mapping[str, str]]]
     about: Callable[[], AbstractContextManager[object]]
     admit: Callable[[], outcome.Outcome | None]
     settle: Callable[[outcome.Outcome], Awaitable[None]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,9 @@ class Attempt:
 
     def cut(self) -> Cut | None:
         return self.passage.cut
+
+    def carried(self) -> list[Mapping[str, str]]:
+        return [delivery.envelope.headers for delivery in self.deliveries]
 
     def _named(self) -> Work:
         return Work(correlation_id=self.passage.source(self.deliveries).correlation_id, module=self.mounted.module.name)

@@ -126,7 +126,7 @@ class StreamScope:
     @property
     def emit(self) -> Emit:
         if self._emitter is None:
-            route = self._mounted.route
+            route, traces = self._mounted.route, self._adapters.traces
             assert isinstance(route, StreamRoute)
             self._emitter = CollectingEmitter(
                 self._adapters.clock,
@@ -134,5 +134,6 @@ class StreamScope:
                 source_id=self._source.id,
                 correlation_id=self._source.correlation_id,
                 sources=self._sources,
+                carried=traces.headers if traces else None,
             )
         return self._emitter

@@ -52,9 +52,7 @@ class World:
             **options,
         }
         bus = KafkaBus(self.url, **given)
-        for recorder in recorders:
-            bus.mount(recorder, schema={})
-        self.scene._buses.append(bus)
+        self.scene.adopt(bus, *recorders)
         return bus
 
     async def started(self, *recorders: Recorder, **options: Any) -> KafkaBus:

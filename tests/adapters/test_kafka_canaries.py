@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,29 @@ async def test_a_consumer_has_what_is_looked_at() -> None:
     ):
         assert f"self.{attribute} = " in inspect.getsource(GroupCoordinator.__init__)
     await seams.abandon_consumer(consumer)
+
+
+async def test_a_task_that_takes_its_time_to_end_leaves_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seams, "END_WAIT_S", 0.05)
+    told: list[str] = []
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    class Client:
+        async def close(self) -> None:
+            told.append("closed")
+            closed.set()
+
+    async def connects_after_all() -> None:
+        begun.set()
+        while not closed.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await closed.wait()
+        told.append("connected")
+
+    task = asyncio.get_running_loop().create_task(connects_after_all())
+    await begun.wait()
+    await seams._end([task], Client())
+    assert told == ["closed", "connected", "closed"]
 
 
 async def test_a_producer_has_what_is_looked_at() -> None:

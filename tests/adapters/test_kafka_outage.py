@@ -12,7 +12,7 @@ from adapters.bus.kafka.bus import KafkaBus
 from adapters.bus.kafka.limits import KafkaLimits
 from adapters.clock.system import SystemClock
 from contracts.errors import LeaseLost, Unavailable
-from tests.conformance.bus_recorder import END
+from tests.conformance.bus_recorder import END, Recorder
 from tests.conformance.bus_scene import Scene
 from tests.conformance.test_bus_kafka import KafkaBacking, backing_on
 from tests.kit import services
@@ -28,7 +28,7 @@ def own_kafka() -> Iterator[services.Running]:
         yield running
 
 
-def bus_of(backing: KafkaBacking, scene: Scene, *recorders: object, url: str) -> KafkaBus:
+def bus_of(backing: KafkaBacking, scene: Scene, *recorders: Recorder, url: str) -> KafkaBus:
     bus = KafkaBus(
         url,
         clock=SystemClock(),
@@ -37,9 +37,7 @@ def bus_of(backing: KafkaBacking, scene: Scene, *recorders: object, url: str) ->
         rebalance_timeout_s=10.0,
         revoke_wait_s=1.0,
     )
-    for recorder in recorders:
-        bus.mount(recorder, schema={})  # type: ignore[arg-type]
-    scene._buses.append(bus)
+    scene.adopt(bus, *recorders)
     return bus
 
 

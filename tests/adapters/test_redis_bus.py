@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -290,6 +291,80 @@ async def test_the_lag_is_told_where_redis_does_not_count(backing: RedisBacking)
         await backing.client.xdel(stream, unread[4][0])  # a hole: Redis 7 gives its count up
         await assignment.commit(recorder.deliveries[5].position)
         assert assignment.lag == 5 + 9
+
+
+@pytest.mark.parametrize(
+    ("expired", "stored", "kept_from", "arrived"),
+    [
+        ("earliest", 3, 6, [6, 7, 8, 9]),
+        ("latest", 3, 6, []),
+        ("fail", 3, 6, None),
+        ("fail", 3, 2, [3, 4, 5, 6, 7, 8, 9]),  # what is finished may go
+        ("fail", 0, 6, [6, 7, 8, 9]),  # who begins has decided
+    ],
+)
+async def test_where_others_deleted_messages_before_they_were_handled_the_route_has_decided(
+    backing: RedisBacking, expired: Any, stored: int, kept_from: int, arrived: list[int] | None
+) -> None:
+    async with Scene(backing) as scene:
+        publisher, recorder, again = await scene.opened(), scene.recorder(commits=True), scene.recorder()
+        stream = stream_of(scene, "one")
+        bus = await scene.start(recorder)
+        await scene.publish(publisher, 10, keys=["one"])
+        await scene.until(lambda: len(recorder.deliveries) == 10)
+        await bus.close()
+        at = [delivery.position for delivery in recorder.deliveries]
+        await backing.client.xtrim(stream, minid=keys.id_of(at[kept_from]), approximate=False)
+
+        async def position(assignment: Assignment) -> int | None:
+            return at[stored] if stored and assignment.partition.index == partition else 0
+
+        partition = recorder.deliveries[0].partition.index
+        again._route = msgspec.structs.replace(again.route, expired=expired)
+        again.on_assigned = position
+        bus = await scene.start(again)
+        if arrived is None:
+            await scene.until(lambda: len(again.held) == scene.all_partitions)
+            why = await told_by(bus)
+            assert f"messages from {keys.id_of(at[3])} on may have been deleted by something else" in why
+            assert f"millrace positions reset {scene.group} {scene.address} --to earliest" in why
+            await scene.publish(publisher, 1, keys=["one"])
+            assert not again.deliveries
+            return
+        await scene.until(lambda: again.numbers[: len(arrived)] == arrived and len(again.held) == scene.all_partitions)
+        await scene.nothing_more(bus, again)
+        assert again.numbers == arrived
+
+
+async def told_by(bus: Any) -> str:
+    """What is said of a bus that can't fetch from some partition."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await bus.check()
+            except Unavailable as error:
+                return str(error)
+
+
+async def test_when_all_is_finished_others_may_delete_all(backing: RedisBacking) -> None:
+    async with Scene(backing) as scene:
+        publisher, recorder, again = await scene.opened(), scene.recorder(commits=True), scene.recorder()
+        bus = await scene.start(recorder)
+        await scene.publish(publisher, 10, keys=["one"])
+        await scene.until(lambda: len(recorder.deliveries) == 10)
+        await bus.close()
+        await backing.client.xtrim(stream_of(scene, "one"), maxlen=0, approximate=False)
+        last = recorder.deliveries[-1]
+
+        async def position(assignment: Assignment) -> int | None:
+            return last.position + 1 if assignment.partition == last.partition else None
+
+        again._route = msgspec.structs.replace(again.route, expired="fail")
+        again.on_assigned = position
+        await scene.start(again)
+        await scene.all_held(again)
+        await scene.publish(publisher, 1, keys=["one"])
+        await scene.until(lambda: again.numbers == [10])
 
 
 # --- what is lost and made anew -----------------------------------------------------------------------------------

@@ -342,3 +342,11 @@ def test_one_process_declares_one_number() -> None:
         addresses.declare("orders", 6)
     with pytest.raises(Faults, match="at least 1"):
         addresses.declare("empty", 0)
+
+
+def test_who_gives_something_up_is_given_nothing_when_another_one_comes() -> None:
+    """Names rise with the time at which members came; on the way there some partitions are nobody's."""
+    before = {0: "a", 1: "a", 4: "a", 2: "b", 3: "b"}
+    for owners in (before, {**before, 3: "c"}, {index: who for index, who in {**before, 3: "c"}.items() if index != 4}):
+        assert share_of("b", ["a", "b", "c"], owners, 4) == {2}
+        assert share_of("c", ["a", "b", "c"], owners, 4) == {3, 4}

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from contracts.errors import LeaseLost
+from contracts.errors import LeaseLost, Unavailable
 from contracts.message import Delivery, Partition
 from contracts.module import JobRoute, Retry, Route, StreamRoute
 from contracts.ports.bus import Assignment
@@ -83,6 +83,8 @@ class Recorder:
         self.on_assigned: Callable[[Assignment], Awaitable[int | None]] = _where_the_bus_says
         self.on_revoked: Callable[[Assignment], Awaitable[None]] = _let_go
         self.on_fetched: Callable[[Assignment, Sequence[Delivery]], None] = ignore
+        self.crashed = False
+        """Its bus died, so that nobody can say what became of the commits under way."""
         self._committing: set[asyncio.Task[None]] = set()
 
     @property
@@ -126,6 +128,9 @@ class Recorder:
             await assignment.commit(position)
         except LeaseLost:
             return
+        except Unavailable:
+            if not self.crashed:
+                raise
         self._changed()
 
     @property

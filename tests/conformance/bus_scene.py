@@ -142,7 +142,7 @@ class Scene:
         self.address = f"suite.{backing.clock.new_id()}"
         self.group = f"suite-{backing.clock.new_id()}"
         self._changed = asyncio.Event()
-        self._buses: list[Bus] = []
+        self._buses: dict[Bus, tuple[Recorder, ...]] = {}
         self._frozen: list[Bus] = []
         self._recorders: list[Recorder] = []
         self._published = 0
@@ -179,10 +179,14 @@ class Scene:
 
     def unopened(self, *recorders: Recorder) -> Bus:
         bus = self.backing.bus()
+        self.adopt(bus, *recorders)
+        return bus
+
+    def adopt(self, bus: Bus, *recorders: Recorder) -> None:
+        """Mount them on a bus that is not opened yet; it is closed with the scene."""
         for recorder in recorders:
             bus.mount(recorder, schema=msgspec.json.schema(Order))
-        self._buses.append(bus)
-        return bus
+        self._buses[bus] = recorders
 
     async def opened(self, *recorders: Recorder) -> Bus:
         """A bus with these routes, connected, not fetching."""
@@ -197,7 +201,8 @@ class Scene:
         return bus
 
     async def crash(self, bus: Bus) -> None:
-        self._buses.remove(bus)
+        for recorder in self._buses.pop(bus):
+            recorder.crashed = True
         await self.backing.crash(bus)
 
     async def freeze(self, bus: Bus) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,6 +160,12 @@ def test_only_what_it_is_made_of_is_sent_to_the_engine(docker: Docker, image: st
 def test_a_secret_file_would_not_be_sent() -> None:
     assert "**/*.secret.env" in (ROOT / ".dockerignore").read_text().splitlines()
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*", "what is not named is left out"
+
+
+def test_every_extra_that_is_for_running_is_in_it() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    [given] = re.findall(r'^ARG EXTRAS="(.+)"$', (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(given.split()) == set(extras) - {"test", "check", "bench"}
 
 
 def test_places_of_the_dockerfile_are_there() -> None:

@@ -32,6 +32,9 @@ from contracts.ports import Clock, Db, Log
 
 module = Module("steps", kind="job", summary="Adds one row for each step, exactly once.")
 
+module.flag("careful", False, "Look twice.")
+module.flag("width", 4, "How many side by side.")
+
 
 class RunSteps(Contract, frozen=True):
     """How many, and how fast."""

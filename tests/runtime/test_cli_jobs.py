@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.kit.collector import collecting
 from tests.kit.command_line import CommandLine
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -16,6 +17,15 @@ def publish(millrace: CommandLine, job_id: str, *more: str, steps: int = 1) -> N
 
 def ids(millrace: CommandLine, *more: str) -> list[str]:
     return [row["id"] for row in millrace("jobs", "list", "--output", "json", *more).json()]
+
+
+def test_what_is_published_by_hand_begins_a_trace(with_database: CommandLine) -> None:
+    with collecting() as collector:
+        with_database.set(MILLRACE_TRACES="otlp", TRACES_OTLP_ENDPOINT=collector.url)
+        ran = with_database("publish", "run.steps", "--json", '{"steps": 1}', "--id", "traced")
+        assert ran.code == 0, ran.err
+    [published] = collector.named("publish run.steps")
+    assert any(span.name == "postgresql fetch" for span in collector.within(published))
 
 
 def test_a_command_is_recorded_and_waits_for_a_worker(with_database: CommandLine) -> None:

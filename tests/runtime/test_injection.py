@@ -91,12 +91,12 @@ def test_everything_that_is_wrong_is_told_at_once(module: Module) -> None:
     found = faults_of(module)
     for expected in (
         "mod, run.sync: parameter 'db' asks for Db, which has to be awaited; a plain `def` runs in a thread and has "
-        "only Catalog, Clock, Job, Log, Metrics: declare the handler `async def`",
+        "only Catalog, Clock, Flags, Job, Log, Metrics: declare the handler `async def`",
         "mod, run.many: the handler must not `yield`: it is called once, and returns",
         "mod, hook forget: it must be `async def`; only handlers of routes may be plain functions",
         "mod, run.nothing: the handler takes no message; its first parameter must be the contract",
         "mod, run.untyped: parameter 'thing' asks for nothing; it can be one of",
-        "mod, run.other: parameter 'number' asks for int; it can be one of Cache, Catalog, Clock, Db, Emit, Files, Job",
+        "mod, run.other: parameter 'number' asks for int; it can be one of Cache, Catalog, Clock, Db, Emit, Files, Flags, Job",
         "mod, run.other: parameter 'listed' asks for list",
         "mod, run.late: name 'Decimal' is not defined; the annotation must be importable at run time",
         "mod, run.position: parameter 'files' asks for Files by position; ports are given by name: take the / away",

@@ -78,6 +78,7 @@ class Way:
             scope=self.scope,
             clock=clock,
             metrics=self.metrics,
+            carried=list,
             about=nullcontext,
             admit=lambda: self.admits,
             settle=self._settle,

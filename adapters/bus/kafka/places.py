@@ -10,9 +10,10 @@ import msgspec
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 
+from adapters.bus.expired import decided
 from adapters.bus.kafka import topics
-from contracts.errors import Conflict, Faults
-from contracts.module import Route, StreamRoute
+from contracts.errors import Faults
+from contracts.module import Route
 
 _logger = logging.getLogger("millrace.bus")
 
@@ -100,18 +101,6 @@ def starting_point(place: Place, position: int | None, *, name: str, route: Rout
             f"{name}: {place.first - wanted} messages from {wanted} on were deleted by the topic's retention "
             "before they were handled"
         )
-        expired = route.expired if isinstance(route, StreamRoute) else "earliest"
-        if position and expired == "fail":
-            raise _undecided(gone, route)
-        _logger.error(gone)
-        if expired == "latest":
+        if decided(gone, route, stored=bool(position)) == "latest":
             return place.end
     return max(wanted, place.first)
-
-
-def _undecided(gone: str, route: Route) -> Conflict:
-    group = route.group if isinstance(route, StreamRoute) else ""
-    return Conflict(
-        f"{gone}. Decide: start with `--reset earliest` or `--reset latest` to go on without them, or begin anew, "
-        f"state included, with `millrace positions reset {group} {route.address} --to earliest`"
-    )

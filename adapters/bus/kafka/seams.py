@@ -16,6 +16,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[i
 
 Read = Callable[[Any, Any], Any]
 
+END_TRIES, END_WAIT_S = 3, 1.0
+
 
 def generation(consumer: Any) -> int:
     """Of the group, as of the last time that this member joined it; 0 or less: it is no member now."""
@@ -89,16 +91,14 @@ async def abandon_consumer(consumer: Any) -> None:
     if fetcher is not None:
         fetcher._closed = True
         tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
-    await _ended(task for task in tasks if task is not None)
-    await _closed(consumer._client)
+    await _end([task for task in tasks if task is not None], consumer._client)
 
 
 async def abandon_producer(producer: Any) -> None:
     """The same for a producer: what it has not sent is lost."""
     producer._closed = True
-    if (task := producer._sender.sender_task) is not None:
-        await _ended([task])
-    await _closed(producer.client)
+    task = producer._sender.sender_task
+    await _end([task] if task is not None else [], producer.client)
 
 
 def nothing_overtakes(producer: Any) -> None:
@@ -136,15 +136,17 @@ def known_partitions(producer: Any, topic: str) -> set[int] | None:
     return partitions
 
 
-async def _ended(tasks: Any) -> None:
-    tasks = [task for task in tasks if not task.done()]
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=1.0)
-
-
-async def _closed(client: Any) -> None:
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(1.0):
-            await client.close()
+async def _end(tasks: list[asyncio.Task[None]], client: Any) -> None:
+    """Cancel the tasks and close the client under them. It is closed once more after a task that took its time: that
+    one may have made a connection meanwhile."""
+    for _ in range(END_TRIES):
+        living = [task for task in tasks if not task.done()]
+        for task in living:
+            task.cancel()
+        if living:
+            await asyncio.wait(living, timeout=END_WAIT_S)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(END_WAIT_S):
+                await client.close()
+        if all(task.done() for task in living):
+            return

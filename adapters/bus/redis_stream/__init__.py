@@ -22,15 +22,16 @@ one, in order and before anything new, with the number of deliveries counted up;
 
 **What is kept.** Entries that a group has not finished are never dropped. Of those that all groups have finished, about
 the last `keep_finished` of a stream stay (for groups that come later, and readers that begin further back), but none
-that is older than the route's `retention_s`. A group that nobody reads any more keeps everything: remove it with
-`XGROUP DESTROY`. Redis itself must not evict: `maxmemory-policy noeviction`.
+that is older than the route's `retention_s`. The last one that a group has finished stays in any case: where it is
+gone something else has deleted messages, and the route says what follows from that. A group that nobody reads any more
+keeps everything: remove it with `XGROUP DESTROY`. Redis itself must not evict: `maxmemory-policy noeviction`.
 
 **Keys** beside the streams begin with `millrace:{ADDRESS}:` and `millrace:{STREAM}:`; they stay when everybody left.
 
 **Rights.** An ACL user needs the keys `ADDRESS`, `ADDRESS:*` and `millrace:*`, and these commands:
 
     +ping +select +multi +exec +watch +unwatch +evalsha +eval +time +client|id +client|unblock
-    +xadd +xread +xreadgroup +xrange +xlen +xtrim +xack +xclaim +xpending +xgroup +xinfo
+    +xadd +xread +xreadgroup +xrange +xrevrange +xlen +xtrim +xack +xclaim +xpending +xgroup +xinfo
     +exists +get +mget +set +del +hget +hmget +hset +hsetnx +hdel +zadd +zrem +zrange +zremrangebyscore
 
 (`client|id` and `client|unblock` may be missing: then waits are short, and there are more of them.) Who only publishes

@@ -33,7 +33,7 @@ from contracts.ports.clock import Clock
 JOB_GROUP = "jobs"
 JOB_PARTITIONS = 1  # commands go to the ledger at once, which spreads the work; one partition keeps their order
 JOB_RETENTION_S = 7 * 86400.0
-ID_CHARS = 12
+TIME_CHARS, ID_CHARS = 12, 12
 
 
 class RedisStreamBus:
@@ -62,7 +62,9 @@ class RedisStreamBus:
         self._server = Server(url, tls=tls, connect_timeout_s=timeout_s)
         self._clock = clock
         self._ledger_id = ledger_id
-        self._member_id = f"{member_id}.{clock.new_id()[-ID_CHARS:]}"
+        unique = clock.new_id()
+        # Names are in the order in which members came, give or take their clocks.
+        self._member_id = f"{member_id}.{unique[:TIME_CHARS]}{unique[-ID_CHARS:]}"
         self._timeout_s = timeout_s
         self._terms = Terms(
             limits=limits or FetchLimits(),

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from adapters.bus.expired import decided
 from adapters.bus.owned import OwnedTasks
 from adapters.bus.redis_stream import keys
 from adapters.bus.redis_stream.lease import Lease, Place, place_of
 from adapters.bus.redis_stream.link import Link, checked
 from adapters.bus.redis_stream.share import share_of
-from contracts.errors import MillraceError
+from contracts.errors import Conflict, MillraceError
 from contracts.ports.bus import Consumer
 from contracts.ports.clock import Clock
 
@@ -238,7 +239,7 @@ class Member:
             if lease is not None and not self._leaving:
                 position = await self._until_assigned(lease)
                 assigned = True
-                lease.begin(position)
+                lease.begin(await self._starting_point(lease, position))
                 lease.fetching = True
                 self.faults.pop(index, None)
                 self.wake_reader()
@@ -279,6 +280,29 @@ class Member:
                 _logger.exception("%r is not fetched from: its consumer failed; it is tried again", lease)
             await self.clock.sleep(retry_s)
             retry_s = min(retry_s * 2, LAST_RETRY_S)
+
+    async def _starting_point(self, lease: Lease, position: int | None) -> int | None:
+        """Where to begin when the owner wants `position`. Raises `Conflict` where something else has deleted messages,
+        and the route has not decided to pass that over."""
+        if not position:
+            return position
+        reply = await self._control.script("reach", (lease.place.stream,), keys.id_of(position))
+        if reply[0] == 1:
+            return position
+        gone = (
+            f"{lease.place.stream}: messages from {keys.id_of(position)} on may have been deleted by something else "
+            "(XTRIM, XDEL, XADD with MAXLEN) before they were handled"
+        )
+        try:
+            chosen = decided(gone, self._consumer.route, stored=True)
+        except Conflict as error:
+            index = lease.partition.index
+            if self.faults.get(index) != str(error):
+                _logger.error(str(error))
+            self.faults[index] = str(error)
+            await self.clock.sleep(LAST_RETRY_S)  # then it is taken anew: somebody may have reset the position
+            raise
+        return keys.position_of(reply[1]) + 1 if chosen == "latest" else position
 
     # --- giving up
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tests.kit.services.engine import Docker, Engine, python_image
 from tests.kit.services.kafka import Kafka, start_kafka
-from tests.kit.services.missing import Untried, missing, reference_data, untried
+from tests.kit.services.missing import Untried, missing, reference_data, remember, untried
 from tests.kit.services.native import NativeServer
 from tests.kit.services.postgres import OwnPostgres, Postgres, own_postgres
 from tests.kit.services.redis import Redis, start_redis
@@ -32,6 +32,7 @@ __all__ = [
     "own_postgres",
     "python_image",
     "reference_data",
+    "remember",
     "start_kafka",
     "start_redis",
     "untried",

@@ -25,9 +25,14 @@ def untried() -> list[Untried]:
     return list(_untried.values())
 
 
+def remember(each: Untried) -> None:
+    """For the summary."""
+    _untried[each.what] = each
+
+
 def missing(what: str, *, reason: str, remedy: str, needed_in_ci: bool = True) -> NoReturn:
     """End the test that asked for it, and remember it for the summary."""
-    _untried[what] = Untried(what=what, reason=reason, remedy=remedy)
+    remember(Untried(what=what, reason=reason, remedy=remedy))
     if needed_in_ci and os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(f"{what} is missing: {reason}. {remedy}", pytrace=False)
     pytest.skip(f"{what} is missing: {reason}. {remedy}")

@@ -34,6 +34,11 @@ if not ours then
   return redis.error_reply('NOGROUP the group ' .. ARGV[1] .. ' is gone from ' .. KEYS[2])
 end
 if floor and floor ~= '0-0' then
+  -- The last one before it stays, too: that it is there says that nobody else has deleted what comes after it.
+  local before = redis.call('XREVRANGE', KEYS[2], '(' .. floor, '-', 'COUNT', 1)
+  if #before > 0 then
+    floor = before[1][1]
+  end
   local old = ARGV[4]
   if id_below(floor, old) then
     old = floor
