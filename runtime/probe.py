@@ -28,7 +28,7 @@ def probe(environ: Mapping[str, str]) -> tuple[bool, str]:
     try:
         return _begun(environ)
     except (OSError, http.client.HTTPException) as error:
-        no_http = f"no HTTP ({error or type(error).__name__})"
+        no_http = f"no HTTP ({error!r})"
     # Only now: a file that a killed process left on a volume says nothing of a worker that answers.
     try:
         return _fresh(environ)

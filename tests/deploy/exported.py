@@ -12,6 +12,7 @@ from adapters.metrics.prometheus import PrometheusMetrics
 from contracts import metrics
 from contracts.ports.metrics import Metric
 from tests.architecture import doc_tables
+from tests.deploy import promql
 from tests.deploy.promql import OF_TARGET, Series, labels_of
 
 RULES = doc_tables.ROOT / "deploy" / "prometheus" / "rules"
@@ -44,11 +45,11 @@ def of_process() -> dict[str, Series]:
     from prometheus_client.parser import text_string_to_metric_families
 
     found = {}
-    families = text_string_to_metric_families(PrometheusMetrics().exposition().decode())  # type: ignore[no-untyped-call]
+    families = text_string_to_metric_families(PrometheusMetrics().exposition().decode())
     for family in families:
         if not family.name.startswith("platform_"):
             for sample in family.samples:
-                kind = "counter" if family.type == "counter" else "gauge"
+                kind: promql.Kind = "counter" if family.type == "counter" else "gauge"
                 found[sample.name] = Series(kind=kind, labels=frozenset(sample.labels) | OF_TARGET)
     return found
 

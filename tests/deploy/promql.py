@@ -16,7 +16,7 @@ KEEPS_LABELS = {*RISES, "delta", "deriv", "last_over_time", "max_over_time", "mi
 VARIABLES = {"$__rate_interval": "5m", "$__range": "1h", "$__interval": "1m"}
 """Grafana's, with values that they may have."""
 
-Kind = Literal["counter", "gauge", "bucket"]
+Kind = Literal["counter", "gauge"]
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):

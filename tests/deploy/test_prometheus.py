@@ -86,3 +86,8 @@ def test_a_drain_is_not_stuck_before_its_time_is_over() -> None:
     for path in (doc_tables.ROOT / "deploy" / "k8s").rglob("settings.env"):
         timeouts += map(float, re.findall(r"^DRAIN_TIMEOUT_S=(\S+)$", path.read_text(), re.MULTILINE))
     assert int(alert["for"][:-1]) * SECONDS[alert["for"][-1]] > max(timeouts) + 10
+
+
+def test_the_document_lists_every_alert() -> None:
+    listed = re.findall(r"`(Millrace[A-Z]\w+)`", (doc_tables.ROOT / "docs" / "deploy.md").read_text())
+    assert sorted(listed) == sorted(alert["alert"] for alert in ALERTS)
