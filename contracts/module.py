@@ -138,6 +138,7 @@ class Module:
         display_name: str = "",
         version: str = "1.0.0",
         arguments: type[msgspec.Struct] | None = None,
+        examples: str = "",
     ) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(f"module name {name!r}: use lower case letters, digits and _, starting with a letter")
@@ -148,6 +149,8 @@ class Module:
         self.version = version
         self.arguments = arguments
         """Of a module that runs until it is stopped; each has a default, with which it serves all that is declared."""
+        self.examples = examples
+        """Command lines that run it, for `--help`; without any, one is made of what is required."""
         self.routes: list[Route] = []
         self.tools: list[Tool] = []
         self.flags: list[Flag[Any]] = []
@@ -259,6 +262,7 @@ class Module:
             display_name=self.display_name,
             version=self.version,
             arguments=self.arguments,
+            examples=self.examples,
         )
         made.routes, made.tools, made.flags = list(self.routes), list(self.tools), list(self.flags)
         made.startup_hooks, made.shutdown_hooks = list(self.startup_hooks), list(self.shutdown_hooks)

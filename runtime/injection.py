@@ -32,16 +32,18 @@ PER_PROCESS: dict[Any, str] = {
     ports.Secrets: "secrets",
     ports.Metrics: "metrics",
     ports.Clock: "clock",
+    ports.History: "history",
 }
 # What is made for each piece of work, out of an adapter of the process where one stands behind it.
 PER_WORK: dict[Any, str] = {
     ports.Db: "db",
     ports.Log: "log",
     ports.Emit: "emit",
+    ports.Feed: "feed",
     ports.State: "state",
     Job: "job",
 }
-_BACKED_BY = {"db": "db", "emit": "bus"}
+_BACKED_BY = {"db": "db", "emit": "bus", "feed": "bus"}
 
 
 # What a plain `def` can use: it runs in a thread, where nothing can be awaited.
@@ -50,6 +52,7 @@ IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "flags", "job"})
 # Ports that stand for one piece of work; a hook and a tool are none.
 _ONLY_OF_WORK = {
     "job": "which only a job's handler has",
+    "feed": "which only a job's handler has",
     "emit": "which only handlers of messages have",
     "state": "which only a stream's handler of batches has",
 }
@@ -120,7 +123,10 @@ class Needs:
 
 def needs_of(module: Module, route: Route) -> Needs:
     """What a route's handler asks for, and what is wrong with it."""
-    without = ("state",) if isinstance(route, JobRoute) else ("job",) if route.batch else ("job", "state")
+    if isinstance(route, JobRoute):
+        without: tuple[str, ...] = ("state",)
+    else:
+        without = ("job", "feed") if route.batch else ("job", "feed", "state")
     needs = Needs(route.handler, where=f"{module.name}, {route.address}", without=without, threads=True)
     if not needs.faults:
         needs.faults.extend(_message_faults(module, route))
@@ -131,12 +137,12 @@ def needs_of(module: Module, route: Route) -> Needs:
 def needs_of_hook(module: Module, hook: Handler) -> Needs:
     """What a hook asks for: it is given no message, and stands for no piece of work."""
     where = f"{module.name}, hook {getattr(hook, '__name__', hook)}"
-    return Needs(hook, where=where, message=False, without=("job", "emit", "state"))
+    return Needs(hook, where=where, message=False, without=("job", "emit", "feed", "state"))
 
 
 def needs_of_tool(module: Module, tool: Tool) -> Needs:
     """What a tool asks for, and what is wrong with it."""
-    return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "state"))
+    return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "feed", "state"))
 
 
 def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str, str], Needs]:

@@ -15,7 +15,22 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
-from contracts.ports import Bus, Cache, Catalog, Checked, Clock, Db, Files, Flags, Ledger, Log, Metrics, Secrets, Traces
+from contracts.ports import (
+    Bus,
+    Cache,
+    Catalog,
+    Checked,
+    Clock,
+    Db,
+    Files,
+    Flags,
+    History,
+    Ledger,
+    Log,
+    Metrics,
+    Secrets,
+    Traces,
+)
 
 if TYPE_CHECKING:
     from adapters.database.embedded import EmbeddedServer
@@ -35,7 +50,7 @@ TO_COME: Mapping[tuple[str, str], str] = {
 
 TRACES_ENDPOINT = "http://127.0.0.1:4318"
 
-PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus"})
+PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus", "history"})
 """The adapters that a handler's needs can rest on, by their names in `Adapters`."""
 
 
@@ -204,6 +219,10 @@ class Adapters:
         from adapters.bus.memory.bus import MemoryBus
 
         return MemoryBus(self.clock)
+
+    @cached_property
+    def history(self) -> History:
+        return self.bus.history
 
     @cached_property
     def _postgres(self) -> PostgresDb:

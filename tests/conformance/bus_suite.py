@@ -14,6 +14,7 @@ from __future__ import annotations
 from tests.conformance import (
     bus_dying,
     bus_flow,
+    bus_history,
     bus_life,
     bus_messages,
     bus_positions,
@@ -28,6 +29,7 @@ __all__ = [
     "Promise",
     "bus_dying",
     "bus_flow",
+    "bus_history",
     "bus_life",
     "bus_messages",
     "bus_positions",

@@ -7,7 +7,8 @@ from typing import Any
 import aiokafka.client  # type: ignore[import-untyped]
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete  # type: ignore[import-untyped]
+from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
 from faststream import BaseMiddleware
 
 from adapters.bus.kafka.bus import KafkaBus
@@ -66,6 +67,7 @@ class KafkaBacking:
     session_s = 3.0
     patience_s = 20.0
     publish_bound = None
+    tells_what_was_deleted = True
 
     def __init__(
         self,
@@ -124,6 +126,15 @@ class KafkaBacking:
             new = NewTopic(address, num_partitions=self.partitions, replication_factor=1)
             while (await admin.create_topics([new])).topic_errors[0][1]:
                 await self.quiet()
+        finally:
+            await admin.close()
+
+    async def forget(self, address: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._url)
+        await admin.start()
+        try:
+            whole = RecordsToDelete(before_offset=-1)
+            await admin.delete_records({TopicPartition(address, index): whole for index in range(self.partitions)})
         finally:
             await admin.close()
 

@@ -16,6 +16,7 @@ from faststream.redis.subscriber.config import RedisSubscriberConfig, RedisSubsc
 from adapters.bus.identity import identified
 from adapters.bus.payload import payload_schema
 from adapters.bus.redis_stream import keys
+from adapters.bus.redis_stream.history import RedisHistory
 from adapters.bus.redis_stream.link import Link
 from adapters.bus.redis_stream.member import FetchLimits, Member, Terms
 from adapters.bus.redis_stream.mounted import MountedSubscriber
@@ -94,6 +95,10 @@ class RedisStreamBus:
     @property
     def broker(self) -> RedisBroker:
         return self._broker
+
+    @property
+    def history(self) -> RedisHistory:
+        return RedisHistory(self._server, clock=self._clock, timeout_s=self._timeout_s)
 
     @property
     def address(self) -> str:
