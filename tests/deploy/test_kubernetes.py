@@ -235,6 +235,10 @@ def routes() -> list[Any]:
     return [route for module in mounted for route in module.routes]
 
 
+def job_addresses() -> set[str]:
+    return {route.address for route in routes() if isinstance(route, JobRoute)}
+
+
 def triggers(kind: str) -> list[dict[str, str]]:
     return [
         trigger["metadata"]
@@ -257,8 +261,7 @@ def test_keda_asks_for_groups_that_there_are() -> None:
 async def test_keda_asks_the_ledger_what_it_can_answer(db: Any) -> None:
     [trigger] = triggers("postgresql")
     assert await db.fetch_value(trigger["query"]) == 0
-    addresses = set(re.findall(r"'(\w+\.\w+)'", trigger["query"]))
-    assert addresses <= {one.address for one in routes() if isinstance(one, JobRoute)}
+    assert set(re.findall(r"'(\w+\.\w+)'", trigger["query"])) == job_addresses()
 
 
 def test_keda_is_in_the_place_of_plain_autoscalers() -> None:
@@ -282,8 +285,9 @@ def test_plain_autoscalers_ask_for_what_the_adapter_exports() -> None:
                     assert metric["pods"]["metric"]["name"] in custom
                 else:
                     assert metric["external"]["metric"]["name"] in external
-                    address = metric["external"]["metric"]["selector"]["matchLabels"]["address"]
-                    assert address in {route.address for route in routes()}
+                    [expression] = metric["external"]["metric"]["selector"]["matchExpressions"]
+                    assert expression["key"] == "address"
+                    assert set(expression["values"]) == job_addresses()
 
 
 def test_the_migration_is_part_of_what_has_a_database_of_its_own() -> None:
