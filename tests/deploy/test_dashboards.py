@@ -13,6 +13,7 @@ import pytest
 
 from contracts import metrics
 from contracts.ports.metrics import Metric
+from modules.data_quality import measures as quality
 from modules.event_enricher import measures as enricher
 from modules.metric_aggregator import measures as aggregator
 from modules.stream_ingest import measures as ingest
@@ -30,6 +31,7 @@ ASKED_FOR = {
     ],
     "overview": [metrics.MESSAGES_PROCESSED, metrics.DEAD_LETTERS, metrics.BREAKER_OPEN, metrics.DRAIN_PHASE],
     "jobs": [metrics.MESSAGES_PROCESSED, metrics.PROCESSING_DURATION, metrics.JOBS_IN_FLIGHT, metrics.RETRIES],
+    "quality": [quality.CHECKS, quality.SUITE_VERDICT, quality.SUITE_SECONDS, ingest.EVENTS],
     "runtime": [
         *(metrics.LOOP_STALLS, metrics.LOOP_CRASHES, metrics.LANE_DEPTH, metrics.DB_QUERY_DURATION),
         *(metrics.CACHE_HIT_RATE, metrics.BREAKER_OPEN, metrics.UPTIME, metrics.STARTUP_TIME),

@@ -281,7 +281,9 @@ def test_plain_autoscalers_ask_for_what_the_adapter_exports() -> None:
     for overlay in OVERLAYS:
         for one in of_kind(built(overlay), "HorizontalPodAutoscaler"):
             for metric in one["spec"]["metrics"]:
-                if metric["type"] == "Pods":
+                if metric["type"] == "Resource":
+                    assert metric["resource"]["name"] == "cpu", "there is no more that every cluster measures"
+                elif metric["type"] == "Pods":
                     assert metric["pods"]["metric"]["name"] in custom
                 else:
                     assert metric["external"]["metric"]["name"] in external
