@@ -7,6 +7,7 @@ elsewhere; the summary of the run ends with what was not tried and what would he
 
 from __future__ import annotations
 
+from tests.kit.services.engine import Docker, Engine, python_image
 from tests.kit.services.kafka import Kafka, start_kafka
 from tests.kit.services.kafka_secured import SecuredKafka, SecuredRunning
 from tests.kit.services.missing import Untried, missing, reference_data, remember, untried
@@ -19,6 +20,8 @@ from tests.kit.services.vault import Vault
 
 __all__ = [
     "CannotStart",
+    "Docker",
+    "Engine",
     "Kafka",
     "NativeServer",
     "OwnPostgres",
@@ -35,6 +38,7 @@ __all__ = [
     "missing",
     "own",
     "own_postgres",
+    "python_image",
     "reference_data",
     "remember",
     "start_kafka",
