@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
 
+from adapters.bus.redis_stream.refusal import FOR_TLS
 from adapters.bus.redis_stream.script import Scripts
 from adapters.redis_password import LookedUp, without_user
 from contracts.errors import Faults
@@ -74,8 +75,8 @@ class Server:
 
     @property
     def hint(self) -> str:
-        """For a server that does not answer the first word: one that speaks plainly waits for more of it."""
-        return "; is it a port for TLS?" if self._address.startswith("rediss:") else ""
+        """For a server that does not answer the first word, or cuts us off: one that speaks plainly waits for more."""
+        return FOR_TLS if self._address.startswith("rediss:") else ""
 
     def connection(self) -> AbstractConnection:
         """A new one, not connected."""

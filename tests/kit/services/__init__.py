@@ -7,6 +7,7 @@ elsewhere; the summary of the run ends with what was not tried and what would he
 
 from __future__ import annotations
 
+from tests.kit.services.engine import Docker, Engine, python_image
 from tests.kit.services.kafka import Kafka, start_kafka
 from tests.kit.services.kafka_secured import SecuredKafka, SecuredRunning
 from tests.kit.services.minio import Minio, start_minio
@@ -20,6 +21,8 @@ from tests.kit.services.vault import Vault
 
 __all__ = [
     "CannotStart",
+    "Docker",
+    "Engine",
     "Kafka",
     "Minio",
     "NativeServer",
@@ -37,6 +40,7 @@ __all__ = [
     "missing",
     "own",
     "own_postgres",
+    "python_image",
     "reference_data",
     "remember",
     "start_kafka",
