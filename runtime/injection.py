@@ -17,6 +17,7 @@ import msgspec
 
 from contracts import ports
 from contracts.errors import Faults
+from contracts.http import HttpRequest, HttpRoute
 from contracts.job import Job
 from contracts.module import JobRoute, Module, Route, StreamRoute, Tool
 from runtime.keeper import is_plain
@@ -140,6 +141,14 @@ def needs_of_hook(module: Module, hook: Handler) -> Needs:
     return Needs(hook, where=where, message=False, without=("job", "emit", "feed", "state"))
 
 
+def needs_of_http(module: Module, route: HttpRoute) -> Needs:
+    """What a path's handler asks for: its first parameter is the request."""
+    needs = Needs(route.handler, where=f"{module.name}, {place_of_http(route)}", without=("job", "emit", "state"))
+    if not needs.faults and first_hint(route.handler) is not HttpRequest:
+        needs.faults.append(f"{module.name}, {place_of_http(route)}: the first parameter must be annotated HttpRequest")
+    return needs
+
+
 def needs_of_tool(module: Module, tool: Tool) -> Needs:
     """What a tool asks for, and what is wrong with it."""
     return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "feed", "state"))
@@ -153,6 +162,8 @@ def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str
     for module in modules:
         for route in module.routes:
             found[module.name, place_of(route)] = needs_of(module, route)
+        for path in module.http_routes:
+            found[module.name, place_of_http(path)] = needs_of_http(module, path)
         for number, hook in enumerate((*module.startup_hooks, *module.shutdown_hooks), start=1):
             found[module.name, f"hook {number}"] = needs_of_hook(module, hook)
         faults.extend(fault for tool in module.tools for fault in needs_of_tool(module, tool).faults)
@@ -170,16 +181,24 @@ def place_of(route: Route) -> str:
     return f"{route.address} of {route.group}" if isinstance(route, StreamRoute) else route.address
 
 
+def place_of_http(route: HttpRoute) -> str:
+    """A path among those of its module."""
+    return f"GET {route.path}"
+
+
+def first_hint(handler: Handler) -> Any:
+    """The annotation of the first parameter."""
+    return typing.get_type_hints(handler).get(next(iter(inspect.signature(handler).parameters)))
+
+
 def _name_of(port: str) -> str:
     return next(str(hint.__name__) for hint, name in (*PER_PROCESS.items(), *PER_WORK.items()) if name == port)
 
 
 def _message_faults(module: Module, route: Route) -> list[str]:
-    hints = typing.get_type_hints(route.handler)
-    first = next(iter(inspect.signature(route.handler).parameters))
     message: Any = route.message if isinstance(route, StreamRoute) else route.contract
     batch = isinstance(route, StreamRoute) and route.batch is not None
-    if hints.get(first) == (Sequence[message] if batch else message):
+    if first_hint(route.handler) == (Sequence[message] if batch else message):
         return []
     shown = f"Sequence[{message.__name__}]" if batch else message.__name__
     return [f"{module.name}, {route.address}: the first parameter must be annotated {shown}"]

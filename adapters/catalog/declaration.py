@@ -97,9 +97,12 @@ def _sound_part(kind: Kind[D], decoder: Decoder, columns: dict[int, Column]) -> 
     if any(path.split(".")[0].split("[")[0] in {"", *kind.decisive} for path in beside):
         return None
     fields = {field.name: "unnamed" for field in msgspec.structs.fields(kind.struct) if field.required}
-    if "columns" in fields and (not columns or list(columns) != list(range(len(columns)))):
-        return None
-    return kind.struct(**{**fields, **decoder.sound[""], **({"columns": tuple(columns.values())} if columns else {})})
+    sound = decoder.sound[""]
+    if "columns" in fields and "columns" not in sound:
+        if not columns or list(columns) != list(range(len(columns))):
+            return None
+        sound = {**sound, "columns": tuple(columns.values())}
+    return kind.struct(**{**fields, **sound})
 
 
 def _shown(file: str, fault: Fault) -> str:

@@ -10,6 +10,8 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.quality import Suite
+from contracts.resource import Resource
 
 D = TypeVar("D", bound=msgspec.Struct)
 
@@ -47,5 +49,10 @@ AGGREGATION = Kind(
 ENRICHMENT = Kind(
     name="enrichment", folder="enrichments", struct=Enrichment, decisive=frozenset({"lookup"}), of_event="event"
 )
+RESOURCE = Kind(
+    name="resource", folder="resources", struct=Resource, decisive=frozenset({"columns", "key", "filters", "sort"})
+)
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT)
+SUITE = Kind(name="suite", folder="quality", struct=Suite, decisive=frozenset({"tables"}))
+
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT, RESOURCE, SUITE)

@@ -11,6 +11,8 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.quality import Suite
+from contracts.resource import Resource
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,16 @@ class Catalog(Protocol):
     def enrichment(self, name: str) -> Enrichment:
         """Checked against its event, too."""
         ...
+
+    def suites(self) -> list[str]:
+        """Of checks of quality."""
+        ...
+
+    def suite(self, name: str) -> Suite: ...
+
+    def resources(self) -> list[str]: ...
+
+    def resource(self, name: str) -> Resource: ...
 
     def survey(self) -> Survey:
         """Read everything, of every kind."""
