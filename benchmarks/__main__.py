@@ -12,6 +12,7 @@ BENCHMARKS = {
     "streams": "streams on Kafka, against FastStream and aiokafka by hand",
     "redis_streams": "small messages on Redis, against taskiq, arq, dramatiq, Celery, and XREADGROUP by hand",
     "event_enricher": "events looked up and sent on through the outbox, on Kafka and in memory",
+    "api_gateway": "rows by key over HTTP, cached and not, against Litestar and asyncpg by hand",
     "scaling": "4 worker processes against 1, on Kafka and on Redis",
     "ingest": "events from Kafka into PostgreSQL, against COPY and ON CONFLICT by hand, and row by row",
     "windows": "count, sum and average by key and minute on Kafka, against a loop by hand, Quix, Bytewax, Faust",

@@ -45,7 +45,8 @@ class BatchEtlReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of every row: `read = loaded + updated + unchanged + duplicate + rejected`.
 
     `duplicate` rows lost to another row of their key in the same input (or, in mode append, to a row that was in
-    the table). `removed` rows were in the table and were swapped out (mode replace). A row with several faults
+    the table). `removed` rows were in the table and were swapped out (mode replace). `published` ones were published as
+    events. A row with several faults
     counts once in `rejected` and once for each in `rejected_by_reason`. `files` holds at most a thousand.
     """
 
@@ -58,6 +59,7 @@ class BatchEtlReport(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: int = 0
     rejected: int = 0
     removed: int = 0
+    published: int = 0
     bytes: int = 0
     seconds: float = 0.0
     dry_run: bool = False

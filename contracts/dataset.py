@@ -12,10 +12,13 @@ import re
 import zoneinfo
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+if TYPE_CHECKING:
+    from contracts.event import Event  # which needs this file
 
 ColumnType = Literal["text", "int", "float", "decimal", "bool", "date", "timestamp", "json", "uuid"]
 SqlName = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="A lower-case SQL name.")]
@@ -144,6 +147,23 @@ class Duplicates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     by: SqlName | None = None
 
 
+class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rows as events: what a load brings into the table is published on the topic of `event` when the load commits, in
+    the order of the event's time. With `changed` a row that it changes there is published too: as another event."""
+
+    event: SqlName
+    changed: bool = False
+
+    def faults(self, dataset: Dataset, event: Event | None) -> list[Fault]:
+        """What keeps the rows of the dataset from being such events, by path within it."""
+        found: list[Fault] = []
+        if dataset.mode == "replace":
+            found.append(("", "is for mode upsert and append: replace swaps rows, and would publish all of them again"))
+        elif not dataset.key:
+            found.append(("", "needs the dataset to have a key: it tells which row is new, and which event is which"))
+        return found + ([("event", why) for why in _unlike(dataset, event)] if event is not None else [])
+
+
 class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Files that become a table.
 
@@ -153,7 +173,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     once), `replace` swaps the rows of the run's date, told by `partition_by` (a date column, or a timestamp's UTC date;
     without it the whole table). `extra_columns` says what becomes of columns that are in a file but not declared. A row
     longer than `max_row_bytes` is rejected; of one run at most `quarantine_rows` rejected rows are kept, for
-    `quarantine_days`, and all are counted.
+    `quarantine_days`, and all are counted. With `publish` rows are events as well.
     """
 
     name: SqlName
@@ -171,6 +191,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_row_bytes: Annotated[int, Meta(ge=1024, le=64 << 20)] = 1 << 20
     quarantine_days: Annotated[int, Meta(ge=1)] = 30
     quarantine_rows: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
+    publish: Publish | None = None
     description: str = ""
 
     def column(self, name: str) -> Column:
@@ -181,8 +202,9 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Whether the source has a place for a date."""
         return PLACEHOLDER.search(self.source) is not None
 
-    def faults(self) -> list[Fault]:
-        """Everything in the declaration that contradicts itself, by path; empty when it can be used."""
+    def faults(self, event: Event | None = None) -> list[Fault]:
+        """Everything that contradicts itself or, where it is given, the event that it publishes; by path, empty when it
+        can be used."""
         found = column_faults(self.columns)
         names = [column.name for column in self.columns]
         found += [(f"key[{at}]", _unknown(name, names)) for at, name in enumerate(self.key) if name not in names]
@@ -202,6 +224,8 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             found += _encoding_faults(self.format.encoding)
         elif self.compression in ("gzip", "zstd"):
             found.append(("compression", "parquet files are compressed inside: leave it out"))
+        if self.publish is not None:
+            found += [(f"publish.{path}".rstrip("."), why) for path, why in self.publish.faults(self, event)]
         return found
 
     def _mode_faults(self, names: list[str]) -> list[Fault]:
@@ -252,6 +276,30 @@ def source_faults(source: str, path: str) -> list[Fault]:
     if re.search(r"[{}]", PLACEHOLDER.sub("", source)):
         found.append((path, f"{source!r} has a brace without its other half"))
     return found
+
+
+def _unlike(dataset: Dataset, event: Event) -> list[str]:
+    """Where a row of the dataset can be no such event, whatever is in it."""
+    own = {column.name: column for column in dataset.columns}
+    found = []
+    for column in event.columns:
+        here = own.get(column.name)
+        always = not column.nullable and column.default is None
+        if here is None:
+            if always:
+                found.append(f"{event.name} needs {column.name}, which the dataset does not have")
+        elif here.type != column.type:
+            found.append(f"{column.name} is {here.type} here, and {column.type} in {event.name}")
+        elif column.type == "decimal" and not _fits(here, column):
+            digits = f"({column.precision},{column.scale})"
+            found.append(f"{column.name} has ({here.precision},{here.scale}) digits here, {event.name} takes {digits}")
+        elif always and here.nullable and here.default is None and here.name not in dataset.key:
+            found.append(f"{column.name} may be null here, and must not be in {event.name}")
+    return found
+
+
+def _fits(column: Column, into: Column) -> bool:
+    return column.scale <= into.scale and column.precision - column.scale <= into.precision - into.scale
 
 
 def _form_faults(column: Column) -> list[Fault]:

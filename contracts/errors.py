@@ -32,11 +32,12 @@ class Transient(MillraceError):
 
 
 class Unavailable(Transient):
-    """A dependency does not answer; `dependency` names it."""
+    """A dependency does not answer; `dependency` names it, `why` is the rest of the text."""
 
     def __init__(self, dependency: str, why: str) -> None:
         super().__init__(f"{dependency} is not available: {why}")
         self.dependency = dependency
+        self.why = why
 
 
 class Blocked(Transient):

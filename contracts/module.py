@@ -12,12 +12,14 @@ runtime reads the declaration, resolves what the handlers ask for, and mounts th
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from contracts.flag import Flag, T
+from contracts.http import Handler as HttpHandler
+from contracts.http import HttpRoute
 
 if TYPE_CHECKING:
     from contracts.ports.catalog import Catalog  # which needs this file
@@ -28,11 +30,13 @@ Overrun = Literal["checkpoint", "cancel", "requeue"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 """`async def`, or a plain `def` that may block: it runs in a thread, with the ports that need no awaiting."""
 ToolHandler = TypeVar("ToolHandler", bound=Callable[..., Awaitable[Any]])
+Answers = TypeVar("Answers", bound=HttpHandler)
 Routes = TypeVar("Routes", bound=Callable[..., None])
 Hook = TypeVar("Hook", bound=Callable[..., Awaitable[None]])
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_PATH = re.compile(r"(/[a-z0-9_.-]+)+(/\{[a-z_]+\})?")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +142,7 @@ class Module:
         display_name: str = "",
         version: str = "1.0.0",
         arguments: type[msgspec.Struct] | None = None,
+        examples: str = "",
     ) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(f"module name {name!r}: use lower case letters, digits and _, starting with a letter")
@@ -148,8 +153,11 @@ class Module:
         self.version = version
         self.arguments = arguments
         """Of a module that runs until it is stopped; each has a default, with which it serves all that is declared."""
+        self.examples = examples
+        """Command lines that run it, for `--help`; without any, one is made of what is required."""
         self.routes: list[Route] = []
         self.tools: list[Tool] = []
+        self.http_routes: list[HttpRoute] = []
         self.flags: list[Flag[Any]] = []
         self.startup_hooks: list[Callable[..., Awaitable[None]]] = []
         self.shutdown_hooks: list[Callable[..., Awaitable[None]]] = []
@@ -259,8 +267,10 @@ class Module:
             display_name=self.display_name,
             version=self.version,
             arguments=self.arguments,
+            examples=self.examples,
         )
         made.routes, made.tools, made.flags = list(self.routes), list(self.tools), list(self.flags)
+        made.http_routes = list(self.http_routes)
         made.startup_hooks, made.shutdown_hooks = list(self.startup_hooks), list(self.shutdown_hooks)
         self._declares(made, catalog, arguments or (self.arguments() if self.arguments else None))
         return made
@@ -270,6 +280,30 @@ class Module:
 
         def declare(handler: ToolHandler) -> ToolHandler:
             self.tools.append(Tool(name=name, contract=contract, handler=handler, summary=_first_line(handler)))
+            return handler
+
+        return declare
+
+    def http(
+        self,
+        path: str,
+        *,
+        scope: str,
+        timeout_s: float = 30.0,
+        operations: Callable[[], Mapping[str, Mapping[str, Any]]] | None = None,
+    ) -> Callable[[Answers], Answers]:
+        """Answer `GET path` by the function, whose first parameter is an `HttpRequest`; adapters are injected by
+        annotation. Its docstring describes it in the OpenAPI document, unless `operations` does, by path."""
+        if not _PATH.fullmatch(path):
+            raise ValueError(f"path {path!r}: use parts of a-z, 0-9, _, . and -, and {{name}} for the last one only")
+        if any(known.path == path for known in self.http_routes):
+            raise ValueError(f"module {self.name} declares {path} twice")
+
+        def declare(handler: Answers) -> Answers:
+            described = operations or (lambda: {path: {"summary": _first_line(handler)}})
+            self.http_routes.append(
+                HttpRoute(path=path, handler=handler, scope=scope, timeout_s=timeout_s, operations=described)
+            )
             return handler
 
         return declare

@@ -97,6 +97,8 @@ class ModuleDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     needs: tuple[str, ...]
     routes: tuple[RouteDescriptor, ...]
+    paths: tuple[str, ...]
+    """What it answers over HTTP itself."""
     command: str | None
     """Address of the main command: the module's first job."""
     arguments: tuple[Argument, ...]
@@ -115,6 +117,7 @@ def describe(module: Module) -> ModuleDescriptor:
         summary=module.summary,
         needs=_needs(module),
         routes=tuple(_route(module, route) for route in module.routes),
+        paths=tuple(route.path for route in module.http_routes),
         command=main.address if main else None,
         arguments=arguments_of(contract) if contract else (),
         tools=tuple(
@@ -182,6 +185,7 @@ def _kind(route: Route) -> Literal["job", "stream"]:
 
 def _needs(module: Module) -> tuple[str, ...]:
     handlers = [*(route.handler for route in module.routes), *(tool.handler for tool in module.tools)]
+    handlers += [route.handler for route in module.http_routes]
     hooks = [*module.startup_hooks, *module.shutdown_hooks]
     asked = [Needs(handler, where=module.name) for handler in handlers]
     asked += [Needs(hook, where=module.name, message=False) for hook in hooks]

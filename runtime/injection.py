@@ -17,6 +17,7 @@ import msgspec
 
 from contracts import ports
 from contracts.errors import Faults
+from contracts.http import HttpRequest, HttpRoute
 from contracts.job import Job
 from contracts.module import JobRoute, Module, Route, StreamRoute, Tool
 from runtime.keeper import is_plain
@@ -32,16 +33,18 @@ PER_PROCESS: dict[Any, str] = {
     ports.Secrets: "secrets",
     ports.Metrics: "metrics",
     ports.Clock: "clock",
+    ports.History: "history",
 }
 # What is made for each piece of work, out of an adapter of the process where one stands behind it.
 PER_WORK: dict[Any, str] = {
     ports.Db: "db",
     ports.Log: "log",
     ports.Emit: "emit",
+    ports.Feed: "feed",
     ports.State: "state",
     Job: "job",
 }
-_BACKED_BY = {"db": "db", "emit": "bus"}
+_BACKED_BY = {"db": "db", "emit": "bus", "feed": "bus"}
 
 
 # What a plain `def` can use: it runs in a thread, where nothing can be awaited.
@@ -50,6 +53,7 @@ IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "flags", "job"})
 # Ports that stand for one piece of work; a hook and a tool are none.
 _ONLY_OF_WORK = {
     "job": "which only a job's handler has",
+    "feed": "which only a job's handler has",
     "emit": "which only handlers of messages have",
     "state": "which only a stream's handler of batches has",
 }
@@ -120,7 +124,10 @@ class Needs:
 
 def needs_of(module: Module, route: Route) -> Needs:
     """What a route's handler asks for, and what is wrong with it."""
-    without = ("state",) if isinstance(route, JobRoute) else ("job",) if route.batch else ("job", "state")
+    if isinstance(route, JobRoute):
+        without: tuple[str, ...] = ("state",)
+    else:
+        without = ("job", "feed") if route.batch else ("job", "feed", "state")
     needs = Needs(route.handler, where=f"{module.name}, {route.address}", without=without, threads=True)
     if not needs.faults:
         needs.faults.extend(_message_faults(module, route))
@@ -131,12 +138,20 @@ def needs_of(module: Module, route: Route) -> Needs:
 def needs_of_hook(module: Module, hook: Handler) -> Needs:
     """What a hook asks for: it is given no message, and stands for no piece of work."""
     where = f"{module.name}, hook {getattr(hook, '__name__', hook)}"
-    return Needs(hook, where=where, message=False, without=("job", "emit", "state"))
+    return Needs(hook, where=where, message=False, without=("job", "emit", "feed", "state"))
+
+
+def needs_of_http(module: Module, route: HttpRoute) -> Needs:
+    """What a path's handler asks for: its first parameter is the request."""
+    needs = Needs(route.handler, where=f"{module.name}, {place_of_http(route)}", without=("job", "emit", "state"))
+    if not needs.faults and first_hint(route.handler) is not HttpRequest:
+        needs.faults.append(f"{module.name}, {place_of_http(route)}: the first parameter must be annotated HttpRequest")
+    return needs
 
 
 def needs_of_tool(module: Module, tool: Tool) -> Needs:
     """What a tool asks for, and what is wrong with it."""
-    return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "state"))
+    return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "feed", "state"))
 
 
 def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str, str], Needs]:
@@ -147,6 +162,8 @@ def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str
     for module in modules:
         for route in module.routes:
             found[module.name, place_of(route)] = needs_of(module, route)
+        for path in module.http_routes:
+            found[module.name, place_of_http(path)] = needs_of_http(module, path)
         for number, hook in enumerate((*module.startup_hooks, *module.shutdown_hooks), start=1):
             found[module.name, f"hook {number}"] = needs_of_hook(module, hook)
         faults.extend(fault for tool in module.tools for fault in needs_of_tool(module, tool).faults)
@@ -164,16 +181,24 @@ def place_of(route: Route) -> str:
     return f"{route.address} of {route.group}" if isinstance(route, StreamRoute) else route.address
 
 
+def place_of_http(route: HttpRoute) -> str:
+    """A path among those of its module."""
+    return f"GET {route.path}"
+
+
+def first_hint(handler: Handler) -> Any:
+    """The annotation of the first parameter."""
+    return typing.get_type_hints(handler).get(next(iter(inspect.signature(handler).parameters)))
+
+
 def _name_of(port: str) -> str:
     return next(str(hint.__name__) for hint, name in (*PER_PROCESS.items(), *PER_WORK.items()) if name == port)
 
 
 def _message_faults(module: Module, route: Route) -> list[str]:
-    hints = typing.get_type_hints(route.handler)
-    first = next(iter(inspect.signature(route.handler).parameters))
     message: Any = route.message if isinstance(route, StreamRoute) else route.contract
     batch = isinstance(route, StreamRoute) and route.batch is not None
-    if hints.get(first) == (Sequence[message] if batch else message):
+    if first_hint(route.handler) == (Sequence[message] if batch else message):
         return []
     shown = f"Sequence[{message.__name__}]" if batch else message.__name__
     return [f"{module.name}, {route.address}: the first parameter must be annotated {shown}"]

@@ -186,6 +186,8 @@ class Worker:
         for module in self.modules:
             self.metrics.set(metric.STARTUP_TIME, (self.ready_at - self.made_at) * 1000, module=module.name)
         self.log.info("started", **descriptor.summary(self))
+        if self.http:
+            await self.http.tell_who_may_ask()
 
     async def _open(self) -> None:
         if self.http:

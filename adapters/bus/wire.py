@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from contracts.message import CORRELATION_ID, Envelope
 
@@ -23,6 +23,9 @@ OURS = frozenset({ID, CORRELATION, PUBLISHED_AT, NOT_BEFORE, PRIORITY})
 
 PRIORITY_MAX = 2**31 - 1
 """What the ledger's column holds; more is taken as this."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 LONGEST_ID = 128
 """As `CORRELATION_ID` says."""
@@ -132,6 +135,11 @@ def instant(ms: int) -> datetime | None:
         return datetime.fromtimestamp(ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def milliseconds(at: datetime) -> int:
+    """The first whole millisecond since 1970 that is not before the instant."""
+    return -((EPOCH - at) // MILLISECOND)
 
 
 def _text(value: bytes | str) -> str:

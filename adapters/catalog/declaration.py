@@ -54,7 +54,7 @@ def _contradictions(
     }
     whole: Any = declared or _sound_part(kind, decoder, columns)
     if whole is not None and kind.of_event and event is not None:
-        told = _told_with_event(whole, event)
+        told = _told_with_event(whole, kind.of_event, event)
     elif whole is not None:
         told = whole.faults()
     else:
@@ -68,13 +68,18 @@ def _contradictions(
     return found
 
 
-def _told_with_event(declared: Any, event: Events) -> list[tuple[str, str]]:
+def _told_with_event(declared: Any, path: str, event: Events) -> list[tuple[str, str]]:
+    name = declared
+    for field in path.split("."):
+        name = None if name is None else getattr(name, field)
+    if name is None:
+        return list(declared.faults())
     try:
-        return list(declared.faults(event(declared.event)))
+        return list(declared.faults(event(name)))
     except NotFound as error:
-        return [*declared.faults(), ("event", str(error))]
+        return [*declared.faults(), (path, str(error))]
     except Faults as error:
-        return [*declared.faults(), ("event", f"{declared.event!r} can't be used: {'; '.join(error.faults)}")]
+        return [*declared.faults(), (path, f"{name!r} can't be used: {'; '.join(error.faults)}")]
 
 
 def _sound_columns(decoder: Decoder) -> dict[int, Column]:
@@ -92,9 +97,12 @@ def _sound_part(kind: Kind[D], decoder: Decoder, columns: dict[int, Column]) -> 
     if any(path.split(".")[0].split("[")[0] in {"", *kind.decisive} for path in beside):
         return None
     fields = {field.name: "unnamed" for field in msgspec.structs.fields(kind.struct) if field.required}
-    if "columns" in fields and (not columns or list(columns) != list(range(len(columns)))):
-        return None
-    return kind.struct(**{**fields, **decoder.sound[""], **({"columns": tuple(columns.values())} if columns else {})})
+    sound = decoder.sound[""]
+    if "columns" in fields and "columns" not in sound:
+        if not columns or list(columns) != list(range(len(columns))):
+            return None
+        sound = {**sound, "columns": tuple(columns.values())}
+    return kind.struct(**{**fields, **sound})
 
 
 def _shown(file: str, fault: Fault) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.catalog.declaration import declaration_of
-from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, SUITE, D, Kind
+from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, RESOURCE, SUITE, D, Kind
 from adapters.catalog.yaml_tree import LARGEST_BYTES
 from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
@@ -18,6 +18,7 @@ from contracts.errors import Faults, NotFound
 from contracts.event import Event
 from contracts.ports.catalog import Survey
 from contracts.quality import Suite
+from contracts.resource import Resource
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ENDING = ".yaml"
@@ -58,6 +59,12 @@ class YamlCatalog:
 
     def suite(self, name: str) -> Suite:
         return self.declared(SUITE, name)
+
+    def resources(self) -> list[str]:
+        return self.names(RESOURCE)
+
+    def resource(self, name: str) -> Resource:
+        return self.declared(RESOURCE, name)
 
     def survey(self) -> Survey:
         counts, faults = {}, []

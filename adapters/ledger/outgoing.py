@@ -25,7 +25,7 @@ def packed(envelope: Envelope) -> bytes:
         ) from None
 
 
-def shard_of(envelope: Envelope) -> int:
-    """The same for all messages of one key, on every machine and at every version."""
-    ordered_by = envelope.id if envelope.key is None else envelope.key
+def shard_of(envelope: Envelope, lane: str | None = None) -> int:
+    """The same for all messages of one lane, else of one key, on every machine and at every version."""
+    ordered_by = lane or (envelope.id if envelope.key is None else envelope.key)
     return zlib.crc32(ordered_by.encode()) % SHARDS

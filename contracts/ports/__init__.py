@@ -10,9 +10,11 @@ from contracts.ports.cache import Cache
 from contracts.ports.catalog import Catalog
 from contracts.ports.clock import Clock
 from contracts.ports.database import Db, Guard, Tx
+from contracts.ports.feed import Feed, Outgoing
 from contracts.ports.files import FileInfo, Files
 from contracts.ports.flags import Flags
 from contracts.ports.health import Checked
+from contracts.ports.history import History
 from contracts.ports.ledger import Ledger
 from contracts.ports.log import Log
 from contracts.ports.metrics import Metrics
@@ -30,13 +32,16 @@ __all__ = [
     "Consumer",
     "Db",
     "Emit",
+    "Feed",
     "FileInfo",
     "Files",
     "Flags",
     "Guard",
+    "History",
     "Ledger",
     "Log",
     "Metrics",
+    "Outgoing",
     "Secret",
     "Secrets",
     "State",

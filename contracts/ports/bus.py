@@ -15,6 +15,7 @@ from contracts.message import Delivery, Envelope, Partition
 from contracts.module import Route
 from contracts.ports.database import Tx
 from contracts.ports.health import Checked
+from contracts.ports.history import History
 
 
 class BusCapabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +100,11 @@ class Bus(Checked, Protocol):
     @property
     def broker(self) -> Any:
         """The native FastStream broker, for the application, AsyncAPI and FastStream middlewares."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """What lies on it, to be read by time: an adapter of its own, with connections of its own."""
         ...
 
     def mount(self, consumer: Consumer, *, schema: Mapping[str, Any]) -> None:

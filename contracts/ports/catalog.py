@@ -12,6 +12,7 @@ from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
 from contracts.quality import Suite
+from contracts.resource import Resource
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,10 @@ class Catalog(Protocol):
         ...
 
     def suite(self, name: str) -> Suite: ...
+
+    def resources(self) -> list[str]: ...
+
+    def resource(self, name: str) -> Resource: ...
 
     def survey(self) -> Survey:
         """Read everything, of every kind."""

@@ -14,13 +14,22 @@ Send = Callable[[Sequence[Envelope]], Awaitable[None]]
 
 
 class Outbox(Protocol):
-    """Messages of one key leave in the order in which they were added; a repeat after a crash carries the same id."""
+    """Messages of one key leave in the order in which they were added, and so do those of one lane, whatever their
+    keys; a repeat after a crash carries the same id."""
 
     async def add(
-        self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None, wakes: bool = True
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        tx: Tx | None,
+        claim: Claim | None = None,
+        wakes: bool = True,
+        identities: Sequence[str] | None = None,
+        lane: str | None = None,
     ) -> None:
         """Keep them within `tx`, or in a transaction of its own, which raises `LeaseLost` where the job of `claim` is
-        another's now. Ids that wait already are left as they are. Raises `BadInput` for what can't be kept.
+        another's now. What waits already, by its identity (its id, unless they are given), is left as it is. Raises
+        `BadInput` for what can't be kept.
 
         Whoever listens is woken by the commit. That costs a busy database dearly, where commits that wake anybody are
         made one at a time; so who sends by itself what it adds says that nobody need be (`wakes=False`)."""
@@ -34,6 +43,11 @@ class Outbox(Protocol):
 
     async def backlog(self) -> int:
         """How many wait."""
+        ...
+
+    async def ends(self) -> tuple[int, int] | None:
+        """The numbers of the first and of the last message that wait; None: none does. They rise in the order in which
+        messages were added, so what was added before is gone once the first one is above what was the last."""
         ...
 
     def wakeups(self) -> AsyncIterator[None]:

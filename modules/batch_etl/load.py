@@ -19,7 +19,7 @@ from contracts.dataset import Dataset
 from contracts.errors import BadInput, Permanent
 from contracts.ports.database import Tx
 from contracts.table import Table, table_named
-from modules.batch_etl import straight, table
+from modules.batch_etl import publish, straight, table
 from modules.batch_etl.ahead import Ahead
 from modules.batch_etl.encode import encoded, encoder
 from modules.batch_etl.record import Counts
@@ -47,6 +47,8 @@ class Target:
         self.dataset = dataset
         self.rules = rules
         self.made = False
+        self.straight = False
+        """The table had no rows: all that it has now are of this load."""
         self.oid = 0
         self.table: Table | None = None
 
@@ -78,6 +80,7 @@ class Target:
         """All rows of the sorter, and of the frames that did not go through it yet; fills `counts`, but for what was
         read and rejected."""
         if self.made or await self._can_go_straight():
+            self.straight = True
             await straight.load(self, frames, sorter, counts)
         else:
             await sort(frames, sorter)
@@ -130,6 +133,8 @@ class Target:
 
     async def _by_stage(self, sorter: Sorter, counts: Counts) -> None:
         staged = await self.stage(sorter)
+        if self.dataset.publish is not None:
+            await self.tx.execute(publish.note_table(self.dataset))
         statement = append_statement(self.dataset) if self.dataset.mode == "append" else merge_statement(self.dataset)
         merged = await self.tx.fetch_one(statement)
         assert merged is not None
@@ -177,7 +182,8 @@ def merge_statement(dataset: Dataset) -> str:
         f"with merged as (insert into {target} as present ({sql.names(columns)})"  # noqa: S608
         f" select {sql.names(columns, of='s')} from {STAGE} s left join {target} t on {same_key}"
         f" where t.{sql.name(key[0])} is null{changed} order by {sql.names(key, of='s')}"
-        f" on conflict ({sql.names(key)}) do {action} returning (xmax = 0) as fresh)"
+        f" on conflict ({sql.names(key)}) do {action}"
+        f" returning (xmax = 0) as fresh{publish.returned(dataset)}){publish.noted(dataset, 'merged')}"
         " select count(*) filter (where fresh) as loaded, count(*) filter (where not fresh) as updated from merged"
     )
 
@@ -186,8 +192,9 @@ def append_statement(dataset: Dataset) -> str:
     """Only rows whose key is not there."""
     target, key, columns = sql.table(dataset.table), dataset.key, [column.name for column in dataset.columns]
     return (
-        f"with added as (insert into {target} ({sql.names(columns)}) select {sql.names(columns)} from {STAGE}"  # noqa: S608
-        f" order by {sql.names(key)} on conflict ({sql.names(key)}) do nothing returning 1)"
+        f"with added as (insert into {target} as present ({sql.names(columns)})"  # noqa: S608
+        f" select {sql.names(columns)} from {STAGE} order by {sql.names(key)} on conflict ({sql.names(key)}) do nothing"
+        f" returning true as fresh{publish.returned(dataset)}){publish.noted(dataset, 'added')}"
         " select count(*) as loaded, 0 as updated from added"
     )
 

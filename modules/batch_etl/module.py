@@ -21,7 +21,7 @@ from contracts.batch_etl import (
 from contracts.errors import Faults, MillraceError, NotFound
 from contracts.job import Job
 from contracts.module import Module, Retry
-from contracts.ports import Catalog, Db, Files, Log, Metrics
+from contracts.ports import Catalog, Db, Feed, Files, Log, Metrics
 
 module = Module(
     "batch_etl",
@@ -41,13 +41,16 @@ module = Module(
     unique=("dataset",),
 )
 async def run(
-    cmd: RunBatchEtl, job: Job, db: Db, files: Files, catalog: Catalog, log: Log, metrics: Metrics
+    cmd: RunBatchEtl, job: Job, db: Db, files: Files, feed: Feed, catalog: Catalog, log: Log, metrics: Metrics
 ) -> BatchEtlReport:
     """Load the files of one dataset into its table, each day in one transaction."""
+    from modules.batch_etl.publish import Publisher
     from modules.batch_etl.run import Load
 
     dataset = catalog.dataset(cmd.dataset)
-    return await Load(cmd, dataset, job=job, db=db, files=files, log=log, metrics=metrics).run()
+    publisher = Publisher(dataset, catalog.event(dataset.publish.event), feed) if dataset.publish else None
+    load = Load(cmd, dataset, job=job, db=db, files=files, log=log, metrics=metrics, publisher=publisher)
+    return await load.run()
 
 
 @module.on_startup

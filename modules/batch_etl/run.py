@@ -23,6 +23,7 @@ from modules.batch_etl.intake import Intake, Told, TooManyRejected
 from modules.batch_etl.load import Target, explain
 from modules.batch_etl.measures import ROWS
 from modules.batch_etl.plan import Part, plan
+from modules.batch_etl.publish import Publisher
 from modules.batch_etl.record import Counts, LoadedFile
 from modules.batch_etl.rising import OutOfOrder
 from modules.batch_etl.rules import Rules
@@ -54,7 +55,16 @@ class Load:
     """One run of one command."""
 
     def __init__(
-        self, cmd: RunBatchEtl, dataset: Dataset, *, job: Job, db: Db, files: Files, log: Log, metrics: Metrics
+        self,
+        cmd: RunBatchEtl,
+        dataset: Dataset,
+        *,
+        job: Job,
+        db: Db,
+        files: Files,
+        log: Log,
+        metrics: Metrics,
+        publisher: Publisher | None,
     ) -> None:
         self.cmd = cmd
         self.dataset = dataset
@@ -63,6 +73,7 @@ class Load:
         self.files = files
         self.log = log.bind(dataset=dataset.name)
         self.metrics = metrics
+        self.publisher = publisher
         self.declaration = record.declaration_of(dataset)
         self.total_bytes = 0
         self.bytes_before = 0
@@ -134,6 +145,7 @@ class Load:
                     counts.read, counts.rejected = intake.read, intake.rejects.count
                     counts.check()
                     await self._refuse_twice(tx, intake, oid)
+                    published = await self._published(tx, target, saved, intake)
                     await record.quarantine(
                         tx, self.dataset, part.name, intake.files, intake.rejects, job_id=self.job.id
                     )
@@ -150,6 +162,7 @@ class Load:
                     )
                     report = _with_loaded(report, counts, intake, seconds=time.perf_counter() - began)
                     report = _with_skipped(report, skipped)
+                    report = msgspec.structs.replace(report, published=report.published + published)
                     if self.cmd.dry_run:
                         raise _Undo
                     report = await self._kept(saved, part, report, tx=tx)
@@ -170,6 +183,19 @@ class Load:
             self.metrics.add(ROWS, getattr(counts, outcome), dataset=self.dataset.name, outcome=outcome)
         self.log.info("loaded", part=part.name, dry_run=self.cmd.dry_run, **msgspec.structs.asdict(counts))
         return report
+
+    async def _published(self, tx: Tx, target: Target, saved: Checkpoint, intake: Intake) -> int:
+        """How many of the rows that the load has brought are events now, to be sent when it commits."""
+        if self.publisher is None or self.cmd.dry_run:
+            return 0
+        count = 0
+        async with aclosing(self.publisher.publish(tx, whole=target.straight)) as published:
+            async for some in published:
+                count += some
+                self._told(intake.read, intake.bytes, f"publishing: {count:,} rows")
+                if self.job.stopping:
+                    await self.job.checkpoint(saved)  # ends the run, and undoes the part
+        return count
 
     async def _refuse_twice(self, tx: Tx, intake: Intake, oid: int) -> None:
         """In mode append a load that ran beside us may have added the same content before we had the lock."""

@@ -26,7 +26,7 @@ Start with [cyan]millrace doctor[/cyan], see [cyan]millrace modules list[/cyan],
 
 Exit codes: 0 done, 1 it failed, 2 wrong arguments or settings, 3 cut short by a signal."""
 _FIRST = ("run", "publish", "jobs", "dlq", "workers", "positions")
-_LAST = ("modules", "config", "migrate", "doctor", "reset")
+_LAST = ("modules", "keys", "config", "migrate", "doctor", "reset")
 _PLACES = {name: place for place, name in enumerate((*_FIRST, "", *_LAST))}
 _BUILT_IN = frozenset((*_FIRST, *_LAST)) - {"run"}
 _INTERRUPTED = 130

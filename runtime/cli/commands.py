@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from runtime.cli import config, dlq, doctor, flags, jobs, migrate, modules, positions, publish, reset, workers
+from runtime.cli import config, dlq, doctor, flags, jobs, keys, migrate, modules, positions, publish, reset, workers
 
 
 def add(app: typer.Typer) -> None:
@@ -14,6 +14,7 @@ def add(app: typer.Typer) -> None:
     dlq.add(app)
     workers.add(app)
     positions.add(app)
+    keys.add(app)
     modules.add(app)
     migrate.add(app)
     flags.add(app)

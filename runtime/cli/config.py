@@ -24,7 +24,7 @@ def show(invocation: Invocation, _: Options) -> int | None:
 
 
 def check(invocation: Invocation, _: Options) -> int | None:
-    """Check the settings, the adapters that they choose and the modules that they name, without connecting."""
+    """Check the settings, the adapters that they choose, the catalog and the modules, without connecting."""
     from runtime import injection, registry, wiring
 
     faults: list[str] = []
@@ -36,12 +36,14 @@ def check(invocation: Invocation, _: Options) -> int | None:
         faults += error.faults
     try:
         catalog = wiring.catalog_of(settings) if settings else None
+        if catalog is not None:
+            faults += catalog.survey().faults
         modules = registry.load(settings.modules if settings else (), catalog=catalog)
         injection.check(modules, wiring.PROVIDED)
     except Faults as error:
         faults += error.faults
     if faults or settings is None:
-        raise Faults("settings", faults)
+        raise Faults("settings", list(dict.fromkeys(faults)))  # a module tells again what the catalog told
     warnings = len(settings.warnings)
     invocation.output.say(
         f"the settings are fine{f', with {warnings} warnings' if warnings else ''}",

@@ -41,9 +41,10 @@ def _add_run(running: typer.Typer, module: Module) -> None:
     route = main_command(module)
     path = f"run {module.name}"
     if route is None or module.kind != "job":
-        command(running, path, module.arguments or Options, partial(run.service, module), help=module.summary)
+        contract, act = module.arguments or Options, partial(run.service, module)
     else:
-        command(running, path, route.contract, partial(run.job, module, route), help=module.summary)
+        contract, act = route.contract, partial(run.job, module, route)
+    command(running, path, contract, act, help=module.summary, examples=module.examples)
 
 
 def _add_broken(running: typer.Typer, name: str, fault: str) -> None:

@@ -121,7 +121,7 @@ class Remote:
             connection.close()
 
     def _error(self, status: int, answer: Mapping[str, Any]) -> MillraceError:
-        said = str(answer.get("error", f"it answers {status}"))
+        said = str(answer.get("detail", f"it answers {status}"))
         match status:
             case 404:
                 return NotFound(said)

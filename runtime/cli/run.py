@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from runtime.worker import Worker
 
 LOOK_EVERY_S = 0.1
+RECORD_WAIT_S = 60.0
+"""For a command that the bus has; then this process ends, and it is done by who records it."""
 
 
 def job(module: Module, route: JobRoute, invocation: Invocation, command: msgspec.Struct) -> int | None:
@@ -126,7 +128,10 @@ async def _followed(worker: Worker, invocation: Invocation, envelope: Envelope, 
 
 
 async def _watch(worker: Worker, job_id: str, bar: Say) -> None:
+    """Returns when the job has ended, or the process is to stop. A bus that keeps messages has taken the command; some
+    worker, perhaps another one, is about to record it."""
     desk, stopping = worker.adapters.ledger.desk, worker.supervisor.stopping
+    recorded, unrecorded_since = False, worker.clock.monotonic()
     while not stopping.is_set():
         run = worker.dispatcher.runs.get(job_id)
         if run and run.handle.latest:
@@ -136,6 +141,10 @@ async def _watch(worker: Worker, job_id: str, bar: Say) -> None:
             row = await desk.get(job_id)
             if row and row.progress:
                 bar(row.progress)
+            recorded = recorded or row is not None
+            if row is None and not recorded and worker.clock.monotonic() - unrecorded_since < RECORD_WAIT_S:
+                await _either(None, stopping, LOOK_EVERY_S)
+                continue
             if row is None or row.state.final:
                 return
         await _either(run.task if run else None, stopping, LOOK_EVERY_S)
@@ -156,7 +165,7 @@ def _ended(invocation: Invocation, row: JobRow | None, report: DrainReport | Non
     for fault in report.faults if report else ():
         output.note(f"while ending: {fault}")
     if row is None:
-        output.error("interrupted before the job was recorded")
+        output.error("ended before the job was recorded; what the bus has taken is recorded by the next worker")
         return exits.CUT
     if row.state.final:
         return told(output, row)

@@ -1,8 +1,9 @@
 """Who may ask what: a pure decision about one request, before any of its body is read.
 
-Health and metrics answer to anyone. Everything else answers on loopback only, until a token is set; with one, it
-answers to its bearer. A web page that a person of this machine looks at must not be able to ask anything: `Host` is
-checked (it could have its own name lead here), and what changes something takes JSON from no other origin.
+Health and metrics answer to anyone. Everything else answers on loopback only, until an API key is made or a token is
+set; then it answers to the bearer of one, within the key's scopes. A web page that a person of this machine looks at
+must not be able to ask anything: `Host` is checked (it could have its own name lead here), and what changes something
+takes JSON from no other origin.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
+from contracts.api_key import ADMIN, VIEW, Caller
 from contracts.ports import Secret
 from runtime.http.listen import is_loopback
 
@@ -24,6 +27,22 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "v
 
 Headers = Mapping[str, Sequence[str]]
 """By lower-case name."""
+
+
+class Keys(Protocol):
+    """The API keys that are known."""
+
+    @property
+    def guards(self) -> bool:
+        """Whether one was ever made."""
+        ...
+
+    def caller(self, given: str) -> Caller | None:
+        """Whose key this is; None when it is nobody's."""
+        ...
+
+
+ANYONE = Caller("anyone")
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,16 +75,19 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-def refuse(rules: Rules, asked: Asked) -> Refusal | None:
-    """None: the request may go on."""
+def admit(rules: Rules, asked: Asked, keys: Keys | None) -> Caller | Refusal:
+    """Who asks, or why that may not go on. `keys` are None while they can't be known."""
     public = asked.path in PUBLIC
     if asked.local_port == rules.metrics_port and rules.metrics_port is not None and not public:
         return Refusal(status=404, error="this port has /metrics and /health only")
     if not (public and not is_near(rules, asked)) and (refusal := _host_refusal(rules, asked)):
         return refusal
     if public:
-        return None
-    return _caller_refusal(rules, asked) or (None if asked.method in SAFE else _write_refusal(asked))
+        return ANYONE
+    caller = caller_of(rules, asked, keys)
+    if isinstance(caller, Refusal) or asked.method in SAFE:
+        return caller
+    return _write_refusal(asked) or caller
 
 
 def is_near(rules: Rules, asked: Asked) -> bool:
@@ -73,9 +95,51 @@ def is_near(rules: Rules, asked: Asked) -> bool:
     return rules.on_loopback and is_loopback(asked.peer) and not any(name in asked.headers for name in FORWARDED)
 
 
-def may_see_all(rules: Rules, asked: Asked) -> bool:
+def may_see_all(rules: Rules, asked: Asked, keys: Keys | None) -> bool:
     """Whether details (addresses, faults of adapters) may be told."""
-    return _caller_refusal(rules, asked) is None
+    caller = caller_of(rules, asked, keys)
+    return isinstance(caller, Caller) and caller.may(VIEW)
+
+
+def caller_of(rules: Rules, asked: Asked, keys: Keys | None) -> Caller | Refusal:
+    """By what it was given: the token, a key, or nothing on a machine where neither is there."""
+    given = _credential(asked)
+    if given and rules.token is not None and _same(given, rules.token.reveal()):
+        return Caller("token", (ADMIN,))
+    if keys is None:
+        why = "who may ask can't be known while the API keys can't be read; try again"
+        return Refusal(status=503, error=why, headers={"Retry-After": "5"})
+    if given and (caller := keys.caller(given)):
+        return caller
+    if rules.token is not None or keys.guards:
+        return Refusal(
+            status=401,
+            error="send an API key (`millrace keys create` makes one), or the worker's HTTP_TOKEN, as "
+            "`Authorization: Bearer …`; this is none that is good now",
+            headers={"WWW-Authenticate": 'Bearer realm="millrace"'},
+        )
+    if is_near(rules, asked):
+        return Caller("this machine", (ADMIN,))
+    return Refusal(
+        status=403,
+        error="beyond loopback only /health and /metrics answer until there is an API key or a token; make a key with "
+        "`millrace keys create`, or give the worker the secret HTTP_TOKEN, and send it as `Authorization: Bearer …`",
+    )
+
+
+def _credential(asked: Asked) -> str | None:
+    """What was sent as key or token; two of them are none."""
+    bearers, keys = asked.headers.get("authorization", ()), asked.headers.get("x-api-key", ())
+    if len(bearers) + len(keys) != 1:
+        return None
+    if keys:
+        return keys[0].strip()
+    scheme, _, told = bearers[0].partition(" ")
+    return told.strip() if scheme.lower() == "bearer" else None
+
+
+def _same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
 
 
 def _host_refusal(rules: Rules, asked: Asked) -> Refusal | None:
@@ -87,27 +151,6 @@ def _host_refusal(rules: Rules, asked: Asked) -> Refusal | None:
         status=421,
         error=f"Host {', '.join(given)[:100]!r} is not a name of this server; "
         "use its address, or add the name to HTTP_ALLOWED_HOSTS",
-    )
-
-
-def _caller_refusal(rules: Rules, asked: Asked) -> Refusal | None:
-    if rules.token is None:
-        if is_near(rules, asked):
-            return None
-        return Refusal(
-            status=403,
-            error="beyond loopback only /health and /metrics answer until a token is set; "
-            "give the worker the secret HTTP_TOKEN and send it as `Authorization: Bearer …`",
-        )
-    given = asked.headers.get("authorization", ())
-    scheme, _, token = (given[0] if len(given) == 1 else "").partition(" ")
-    told = token.strip().encode("utf-8", "surrogateescape")
-    if hmac.compare_digest(told, rules.token.reveal().encode()) and scheme.lower() == "bearer":
-        return None
-    return Refusal(
-        status=401,
-        error="send the worker's HTTP_TOKEN as `Authorization: Bearer …`",
-        headers={"WWW-Authenticate": 'Bearer realm="millrace"'},
     )
 
 

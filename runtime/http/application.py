@@ -8,20 +8,22 @@ from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 
 from contracts.errors import MillraceError
-from runtime.http import commands, describing, gate, health, jobs, letters, problems
+from runtime.http import commands, describing, gate, health, jobs, letters, mounted, problems, scopes
 from runtime.http.admission import Rules
 from runtime.http.body import BODY_BYTES
+from runtime.http.keyring import Keyring
 from runtime.http.site import Site
 from runtime.http.tracing import TracedRequests
 
 HANDLERS = [*describing.HANDLERS, *health.HANDLERS, *commands.HANDLERS, *jobs.HANDLERS, *letters.HANDLERS]
 
 
-def application(site: Site, rules: Rules) -> gate.Gate:
+def application(site: Site, rules: Rules, keyring: Keyring) -> gate.Gate:
     """Ready to be served; makes no connection."""
     traces = site.worker.adapters.traces
     litestar = Litestar(
-        HANDLERS,
+        [*HANDLERS, *mounted.handlers_of(site.worker)],
+        guards=[scopes.guard],
         state=State({"site": site}),
         exception_handlers={
             MillraceError: problems.of_ours,
@@ -34,4 +36,5 @@ def application(site: Site, rules: Rules) -> gate.Gate:
         logging_config=None,
         debug=False,
     )
-    return gate.Gate(litestar, rules, site.worker.clock, site.log)  # type: ignore[arg-type]
+    longer = mounted.longer_of(site.worker)
+    return gate.Gate(litestar, rules, site.worker.clock, site.log, keyring=keyring, longer=longer)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from contracts.module import JobRoute
 from contracts.ports.ledger import Recorded
 from runtime import commands
 from runtime.http.problems import LateAnswer
+from runtime.http.scopes import COMMAND
 from runtime.http.site import Site
 from runtime.pipeline import Mounted
 
@@ -51,6 +52,7 @@ class AcceptedMessage(msgspec.Struct, frozen=True, kw_only=True):
     status_code=202,
     summary="Post a command, or a message of a stream.",
     tags=["commands"],
+    opt={"scope": COMMAND},
 )
 async def post_command(
     state: State,

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Documents:
-    """Neither changes while the process runs: modules are mounted before it starts."""
+    """Neither changes while the process runs, as modules are mounted before it starts; but for what modules tell of
+    their own paths, such as the types of a table's columns, which is asked for each time."""
 
-    def __init__(self, worker: Worker, *, needs_token: bool) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._needs_token = needs_token
         self._openapi: dict[str, Any] | None = None
         self._asyncapi: dict[str, Any] | None = None
 
@@ -26,7 +26,8 @@ class Documents:
         if self._openapi is None:
             # A quarter of a second of Litestar's imports and reflection: not on the loop that runs the jobs.
             self._openapi = await asyncio.to_thread(self._make_openapi)
-        return self._openapi
+        own = [route for module in self._worker.modules for route in module.http_routes]
+        return openapi.with_paths(self._openapi, own)
 
     async def asyncapi(self) -> dict[str, Any]:
         if self._asyncapi is None:
@@ -37,7 +38,7 @@ class Documents:
         from runtime.http.application import HANDLERS
 
         routes = [(mounted.module, mounted.route) for mounted in self._worker.mounted.values()]
-        return openapi.document(HANDLERS, routes, version=version(), needs_token=self._needs_token)
+        return openapi.document(HANDLERS, routes, version=version())
 
     def _make_asyncapi(self) -> dict[str, Any]:
         made = asyncapi.specification(self._worker.adapters.bus.broker)

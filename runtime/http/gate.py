@@ -5,17 +5,20 @@ It is plain ASGI, so that no request reaches Litestar's parsing before it is adm
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
 
+from contracts.api_key import Caller
 from contracts.logging_context import work as about
 from contracts.ports import Clock, Log
 from runtime.commands import kept
 from runtime.http import admission
 from runtime.http.admission import Asked, Refusal, Rules
 from runtime.http.body import Body, Message, Receive, replayed
+from runtime.http.keyring import Keyring
+from runtime.http.problem import PROBLEM, problem
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -34,11 +37,23 @@ _NO_SOURCES = (b"content-security-policy", b"default-src 'none'; frame-ancestors
 
 
 class Gate:
-    """An ASGI application around another one. Every answer of its own is JSON: `{"error", "faults"}`."""
+    """An ASGI application around another one. Every answer of its own is a problem of RFC 9457. `longer` are the paths
+    whose answers may take longer than others, in seconds."""
 
-    def __init__(self, app: App, rules: Rules, clock: Clock, log: Log) -> None:
+    def __init__(
+        self,
+        app: App,
+        rules: Rules,
+        clock: Clock,
+        log: Log,
+        *,
+        keyring: Keyring,
+        longer: Mapping[str, float] | None = None,
+    ) -> None:
         self._app = app
         self._rules = rules
+        self._keyring = keyring
+        self._longer = longer or {}
         self._clock = clock
         self._log = log
 
@@ -51,39 +66,53 @@ class Gate:
         answer = _Answer(send, correlation_id)
         began_at = self._clock.monotonic()
         with about(correlation_id=correlation_id):
-            await self._answered(scope, receive, answer, asked, correlation_id)
-            self._tell(asked, answer.status, self._clock.monotonic() - began_at)
+            caller = await self._answered(scope, receive, answer, asked, correlation_id)
+            self._tell(asked, answer.status, self._clock.monotonic() - began_at, caller)
 
     async def _answered(
         self, scope: Scope, receive: Receive, answer: _Answer, asked: Asked, correlation_id: str
-    ) -> None:
+    ) -> Caller:
+        """Who it was that asked."""
+        caller = admission.ANYONE
+        timeout_s = self._longer.get(asked.path, REQUEST_TIMEOUT_S)
         try:
-            async with self._clock.timeout(REQUEST_TIMEOUT_S):
+            async with self._clock.timeout(timeout_s):
                 body = Body(asked, receive, self._clock)
-                taken = self._refusal(scope, asked) or await body.read()
+                admitted = await self._admitted(scope, asked)
+                caller = admitted if isinstance(admitted, Caller) else caller
+                taken = admitted if isinstance(admitted, Refusal) else await body.read()
                 if isinstance(taken, Refusal):
                     await body.discard()
                     await answer.refuse(taken)
-                    return
-                state = {"correlation_id": correlation_id, "sees_all": admission.may_see_all(self._rules, asked)}
+                    return caller
+                state = {
+                    "correlation_id": correlation_id,
+                    "caller": caller,
+                    "sees_all": admission.may_see_all(self._rules, asked, self._keyring.last),
+                    "head": asked.method == "HEAD",
+                }
                 inner = {**scope, "method": "GET" if asked.method == "HEAD" else asked.method, "state": state}
                 await self._app(inner, replayed(taken, receive), answer)
         except TimeoutError:
-            await answer.fail(503, f"no answer within {REQUEST_TIMEOUT_S:g} s; try again", {"Retry-After": "5"})
+            await answer.fail(503, f"no answer within {timeout_s:g} s; try again", {"Retry-After": "5"})
         except Exception:  # noqa: BLE001 - the outermost frame of a request: it must be told, and must not be shown
             self._log.exception("a request broke", method=asked.method, path=asked.path[:200])
             await answer.fail(500, f"this is a fault of the server; its log has more under {correlation_id}")
+        return caller
 
-    def _refusal(self, scope: Scope, asked: Asked) -> Refusal | None:
+    async def _admitted(self, scope: Scope, asked: Asked) -> Caller | Refusal:
         # PostgreSQL can't keep a NUL, so nothing has one in its name: better said here than by the database.
         if "\x00" in asked.path or b"%00" in scope.get("query_string", b""):
             return Refusal(status=400, error="no path and no parameter may have a NUL character")
-        return admission.refuse(self._rules, asked)
+        # Probes and scrapes never wait for the database.
+        keys = self._keyring.last if asked.path in admission.PUBLIC else await self._keyring.known()
+        return admission.admit(self._rules, asked, keys)
 
-    def _tell(self, asked: Asked, status: int, took_s: float) -> None:
+    def _tell(self, asked: Asked, status: int, took_s: float, caller: Caller) -> None:
         # Probes and scrapes come every few seconds: they are not worth a line each.
         say = self._log.debug if asked.path in admission.PUBLIC else self._log.info
-        say("request", method=asked.method, path=asked.path[:200], status=status, ms=round(took_s * 1000, 1))
+        took_ms = round(took_s * 1000, 1)
+        say("request", method=asked.method, path=asked.path[:200], status=status, ms=took_ms, caller=caller.name)
 
 
 class _Answer:
@@ -101,14 +130,12 @@ class _Answer:
         await self._send(message)
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers += self._own
-        if not any(name == b"content-security-policy" for name, _ in headers):
-            headers.append(_NO_SOURCES)
-        return headers
+        given = {name.lower() for name, _ in headers}
+        return [*headers, *(one for one in (*self._own, _NO_SOURCES) if one[0] not in given)]
 
     async def refuse(self, refusal: Refusal) -> None:
-        body = msgspec.json.encode({"error": refusal.error, "faults": []})
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **refusal.headers}
+        body = msgspec.json.encode(problem(refusal.status, refusal.error))
+        headers = {"Content-Type": PROBLEM, "Content-Length": str(len(body)), **refusal.headers}
         if refusal.status in (400, 408, 413):
             # The rest of the body is still on its way: this connection can't be used again.
             headers["Connection"] = "close"

@@ -10,6 +10,7 @@ from litestar import get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, QueryParameter
 
+from contracts.api_key import OPERATE, VIEW
 from contracts.errors import NotFound
 from contracts.job import JobRow, JobState, Progress
 from contracts.ports.ledger import JobFilter
@@ -63,7 +64,7 @@ class StateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     state: JobState
 
 
-@get("/jobs", summary="List jobs, newest first.", tags=["jobs"])
+@get("/jobs", summary="List jobs, newest first.", tags=["jobs"], opt={"scope": VIEW})
 async def list_jobs(
     state: State,
     states: Annotated[
@@ -90,7 +91,7 @@ async def list_jobs(
     )
 
 
-@get("/jobs/{job_id:str}", summary="Show one job whole.", tags=["jobs"])
+@get("/jobs/{job_id:str}", summary="Show one job whole.", tags=["jobs"], opt={"scope": VIEW})
 async def show_job(state: State, job_id: FromPath[str]) -> JobRow | AcceptedJob:
     """A job that this worker accepted and that is not recorded yet reads as `accepted`."""
     site: Site = state.site
@@ -103,14 +104,20 @@ async def show_job(state: State, job_id: FromPath[str]) -> JobRow | AcceptedJob:
     raise NotFound(f"there is no job {job_id[:100]!r}")
 
 
-@post("/jobs/{job_id:str}/cancel", status_code=202, summary="Cancel a job.", tags=["jobs"])
+@post("/jobs/{job_id:str}/cancel", status_code=202, summary="Cancel a job.", tags=["jobs"], opt={"scope": OPERATE})
 async def cancel_job(state: State, job_id: FromPath[str]) -> StateAnswer:
     """A queued job is cancelled at once, a running one is asked to stop; one that has ended otherwise is 409."""
     site: Site = state.site
     return StateAnswer(job_id=job_id, state=await site.ledger.desk.cancel(job_id))
 
 
-@post("/jobs/{job_id:str}/retry", status_code=202, summary="Queue a failed or cancelled job again.", tags=["jobs"])
+@post(
+    "/jobs/{job_id:str}/retry",
+    status_code=202,
+    summary="Queue a failed or cancelled job again.",
+    tags=["jobs"],
+    opt={"scope": OPERATE},
+)
 async def retry_job(state: State, job_id: FromPath[str]) -> StateAnswer:
     """It goes on from its checkpoint, with its attempts anew; a job that is active or done is 409."""
     site: Site = state.site
@@ -118,14 +125,19 @@ async def retry_job(state: State, job_id: FromPath[str]) -> StateAnswer:
     return StateAnswer(job_id=job_id, state=JobState.QUEUED)
 
 
-@get("/workers", summary="List the living workers, and what each holds.", tags=["workers"])
+@get("/workers", summary="List the living workers, and what each holds.", tags=["workers"], opt={"scope": VIEW})
 async def list_workers(state: State) -> tuple[FleetWorker, ...]:
     """With their modules, their leases, their partitions and the jobs that they run."""
     site: Site = state.site
     return (await fleet_of(site.ledger)).workers
 
 
-@get("/partitions", summary="List the partitions that the ledger knows, and who holds them.", tags=["workers"])
+@get(
+    "/partitions",
+    summary="List the partitions that the ledger knows, and who holds them.",
+    tags=["workers"],
+    opt={"scope": VIEW},
+)
 async def list_partitions(state: State) -> list[HeldPartition]:
     """As their holders last reported them; `held` is false where nobody alive holds one."""
     ledger = state.site.ledger

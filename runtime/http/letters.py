@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
+from contracts.api_key import OPERATE, VIEW
 from contracts.errors import BadInput, Conflict, NotFound
+from contracts.http import Refused
 from contracts.ports.ledger import DeadLetter, LetterFilter
 from runtime import letters as seen
 from runtime.http import cursor as cursors
@@ -67,7 +69,7 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
 
 
-@get("/dead-letters", summary="List dead letters, newest first.", tags=["dead letters"])
+@get("/dead-letters", summary="List dead letters, newest first.", tags=["dead letters"], opt={"scope": VIEW})
 async def list_letters(
     state: State,
     ids: Annotated[list[str] | None, QueryParameter(name="id", description="Only these; can be repeated.")] = None,
@@ -104,9 +106,10 @@ async def list_letters(
     )
 
 
-@get("/dead-letters/{letter_id:str}", summary="Show one dead letter whole.", tags=["dead letters"])
+@get("/dead-letters/{letter_id:str}", summary="Show one dead letter whole.", tags=["dead letters"], opt={"scope": VIEW})
 async def show_letter(
     state: State,
+    request: Request,  # type: ignore[type-arg]
     letter_id: FromPath[str],
     address: Address = None,
     group: Group = None,
@@ -114,6 +117,8 @@ async def show_letter(
 ) -> seen.ShownLetter:
     """With its body; 409 where several have this id: say of which address and group."""
     site: Site = state.site
+    if reveal and not request.scope["state"]["caller"].may(OPERATE):
+        raise Refused(403, f"to reveal what is marked as personal needs the scope {OPERATE}")
     rows = await site.ledger.dead_letters.list(LetterFilter(ids=(letter_id,), address=address, group=group))
     if not rows:
         raise NotFound(f"there is no dead letter {letter_id[:100]!r}")
@@ -124,7 +129,11 @@ async def show_letter(
 
 
 @post(
-    "/dead-letters/replay", status_code=200, summary="Send dead letters to their routes again.", tags=["dead letters"]
+    "/dead-letters/replay",
+    status_code=200,
+    summary="Send dead letters to their routes again.",
+    tags=["dead letters"],
+    opt={"scope": OPERATE},
 )
 async def replay_letters(state: State, data: JSONBody[ReplayLetters]) -> list[LetterFate]:
     """In one transaction; what became of each, in the order of the request."""
@@ -136,7 +145,13 @@ async def replay_letters(state: State, data: JSONBody[ReplayLetters]) -> list[Le
     ]
 
 
-@post("/dead-letters/drop", status_code=200, summary="Delete dead letters for good.", tags=["dead letters"])
+@post(
+    "/dead-letters/drop",
+    status_code=200,
+    summary="Delete dead letters for good.",
+    tags=["dead letters"],
+    opt={"scope": OPERATE},
+)
 async def drop_letters(state: State, data: JSONBody[DropLetters]) -> Dropped:
     """One that is not there (any more) is no fault."""
     site: Site = state.site

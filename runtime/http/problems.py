@@ -1,25 +1,19 @@
-"""Errors as answers: always `{"error", "faults"}`, never a traceback."""
+"""Errors as answers: always a problem, never a traceback."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from contracts.errors import BadInput, Conflict, Faults, MillraceError, NotFound, Unavailable, Undecodable
+from contracts.errors import BadInput, Conflict, Faults, MillraceError, NotFound, Transient, Undecodable
+from contracts.http import Refused
+from runtime.http.problem import PROBLEM, Problem, problem
 
 RETRY_AFTER_S = 5
 _SAID_TWICE = re.compile(r" - at `\$\.?\w*`$")
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """Why not: `error` is one line, `faults` has a line for each thing that is wrong with what was sent."""
-
-    error: str
-    faults: list[str] = msgspec.field(default_factory=list)
 
 
 class LateAnswer(MillraceError):
@@ -37,7 +31,9 @@ def of_ours(_request: Request[Any, Any, Any], error: MillraceError) -> Response[
             return _response(404, str(error))
         case Conflict():
             return _response(409, str(error))
-        case Unavailable() | LateAnswer():
+        case Refused():
+            return _response(error.status, error.detail, error.faults, error.headers)
+        case Transient() | LateAnswer():
             return _response(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
     raise error
 
@@ -68,6 +64,6 @@ def _parameter_faults(extra: Any) -> list[str]:
 
 
 def _response(
-    status: int, error: str, faults: list[str] | None = None, headers: dict[str, str] | None = None
+    status: int, detail: str, faults: list[str] | None = None, headers: dict[str, str] | None = None
 ) -> Response[Problem]:
-    return Response(Problem(error=error, faults=faults or []), status_code=status, headers=headers)
+    return Response(problem(status, detail, faults or []), status_code=status, headers=headers, media_type=PROBLEM)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from contracts.errors import Faults
 from contracts.ports import Secret
 from runtime.http.admission import Rules
+from runtime.http.keyring import Keyring
 from runtime.http.listen import BACKLOG, bound, is_loopback, url_of
 from runtime.http.site import Site
 from runtime.tasks import Tasks
@@ -38,6 +39,8 @@ class HttpServer:
         self.server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.address = ""
+        self.keyring: Keyring | None = None
+        self._rules: Rules | None = None
         self.site: Site | None = None
 
     async def start(self) -> None:
@@ -49,12 +52,24 @@ class HttpServer:
             self._close_sockets()
             raise
         self.address = url_of(main)
-        rules = Rules(
+        self._rules = Rules(
             token=token, on_loopback=is_loopback(_host_of(main)), hosts=self._names(), metrics_port=metrics_port
         )
-        self.site = Site(self._worker, needs_token=token is not None)
-        self._serving = self._tasks.start(self._serve(self.site, rules), name="http")
+        self.keyring = Keyring(self._worker.adapters.api_keys, self._worker.clock, self._worker.log)
+        self.site = Site(self._worker)
+        self._serving = self._tasks.start(self._serve(self.site, self._rules, self.keyring), name="http")
         self._serving.add_done_callback(self._ended)
+
+    async def tell_who_may_ask(self) -> None:
+        """Once, when the keys can be read: that nobody else is answered should surprise nobody."""
+        if self._rules is None or self.keyring is None or self._rules.token is not None:
+            return
+        known = await self.keyring.known()
+        if known is not None and not known.guards:
+            self._worker.log.info(
+                "http answers this machine only, but for health and metrics, until there is an API key: "
+                "make one with `millrace keys create`"
+            )
 
     async def stop(self) -> None:
         """No new connections; requests that are being answered get `GRACE_S`. Idempotent."""
@@ -71,9 +86,9 @@ class HttpServer:
             self._cut_connections()
             self._close_sockets()
 
-    async def _serve(self, site: Site, rules: Rules) -> None:
+    async def _serve(self, site: Site, rules: Rules, keyring: Keyring) -> None:
         # Half a second of imports, in a thread: they must not hold up the first jobs, nor what else is being opened.
-        self.server = await asyncio.to_thread(_made, site, rules)
+        self.server = await asyncio.to_thread(_made, site, rules, keyring)
         await self.server.serve(sockets=self._sockets)
 
     def _ended(self, serving: asyncio.Task[None]) -> None:
@@ -127,7 +142,7 @@ def _port_of(listening: socket.socket) -> int:
     return int(listening.getsockname()[1])
 
 
-def _made(site: Site, rules: Rules) -> uvicorn.Server:
+def _made(site: Site, rules: Rules, keyring: Keyring) -> uvicorn.Server:
     import logging
 
     import uvicorn
@@ -142,7 +157,7 @@ def _made(site: Site, rules: Rules) -> uvicorn.Server:
 
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        application(site, rules),
+        application(site, rules, keyring),
         http="h11",
         ws="none",
         lifespan="off",

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Site:
     """A worker as its HTTP sees it."""
 
-    def __init__(self, worker: Worker, *, needs_token: bool) -> None:
+    def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.accepted = Accepted()
         self.readiness = Readiness(worker)
-        self.documents = Documents(worker, needs_token=needs_token)
+        self.documents = Documents(worker)
 
     @property
     def log(self) -> Log:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contracts.job import Job
-from contracts.ports import Db, Emit, Log
+from contracts.ports import Db, Emit, Feed, Log
 from runtime.emit import JobEmitter
+from runtime.feed import JobFeed
 from runtime.jobs.handle import JobHandle
 from runtime.jobs.plain import PlainJob
 from runtime.pipeline import Mounted
@@ -19,6 +20,7 @@ class JobScope:
         self._mounted = mounted
         self._handle = handle
         self._emit: JobEmitter | None = None
+        self._feed: JobFeed | None = None
 
     async def __aenter__(self) -> JobScope:
         return self
@@ -53,3 +55,9 @@ class JobScope:
                 carried=traces.headers if traces else None,
             )
         return self._emit
+
+    @property
+    def feed(self) -> Feed:
+        if self._feed is None:
+            self._feed = JobFeed(self._adapters.ledger.outbox, self._adapters.clock, self._handle.claim)
+        return self._feed

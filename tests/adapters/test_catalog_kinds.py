@@ -150,6 +150,70 @@ def test_an_enrichment_is_checked_against_its_event(tmp_path: Path) -> None:
     ]
 
 
+DATASET = """\
+name: fares
+table: fares
+source: fares.csv
+key: [id]
+columns:
+  - {name: id, type: int}
+  - {name: vendor_id, type: text}
+  - {name: fare, type: decimal, precision: 20, scale: 4}
+publish: {event: trip}
+"""
+TRIP = """\
+name: trip
+topic: trips
+columns:
+  - {name: id, type: int, nullable: false}
+  - {name: vendor_id, type: int}
+  - {name: fare, type: decimal, precision: 10, scale: 2}
+  - {name: begun_at, type: timestamp, nullable: false}
+  - {name: note}
+"""
+
+
+def test_a_dataset_is_checked_against_the_event_that_it_publishes(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "events").mkdir()
+    path, catalog = tmp_path / "datasets" / "fares.yaml", YamlCatalog(tmp_path)
+
+    def told() -> list[str]:
+        with pytest.raises(Faults) as caught:
+            catalog.dataset("fares")
+        return [fault.removeprefix("datasets/fares.yaml:") for fault in caught.value.faults]
+
+    path.write_text(DATASET)
+    missing = f"there is no event 'trip' in the catalog; there is no events/*.yaml in {tmp_path}"
+    assert told() == [f"9 publish.event: {missing}"]
+    (tmp_path / "events" / "trip.yaml").write_text(TRIP)
+    assert told() == [
+        "9 publish.event: fare has (20,4) digits here, trip takes (10,2)",
+        "9 publish.event: trip needs begun_at, which the dataset does not have",
+        "9 publish.event: vendor_id is text here, and int in trip",
+    ]
+    fitting = DATASET.replace("vendor_id, type: text", "vendor_id, type: int").replace("20, scale: 4", "9, scale: 2")
+    path.write_text(fitting.replace("publish", "  - {name: begun_at, type: timestamp}\npublish"))
+    assert told() == ["10 publish.event: begun_at may be null here, and must not be in trip"]
+    sound = fitting.replace("publish", "  - {name: begun_at, type: timestamp, nullable: false}\npublish")
+    path.write_text(sound)
+    assert catalog.dataset("fares").publish is not None
+    path.write_text(sound + "mode: replace\n")
+    assert told() == [
+        "10 publish: is for mode upsert and append: replace swaps rows, and would publish all of them again"
+    ]
+    path.write_text(
+        sound.replace("key: [id]", "mode: append").replace(
+            "{name: id, type: int}", "{name: id, type: int, nullable: false}"
+        )
+    )
+    assert told() == [
+        "10 publish: needs the dataset to have a key: it tells which row is new, and which event is which"
+    ]
+    path.write_text(sound.replace("\npublish: {event: trip}", ""))
+    assert catalog.dataset("fares").publish is None
+
+
 def test_an_aggregation_is_checked_against_its_event(tmp_path: Path) -> None:
     for folder in ("events", "aggregations"):
         (tmp_path / folder).mkdir()

@@ -52,22 +52,22 @@ def commands_table() -> str:
 
 def http_table() -> str:
     from runtime.http import openapi
-    from runtime.http.admission import PUBLIC
     from runtime.http.application import HANDLERS
+    from runtime.http.scopes import COMMAND, PUBLIC
 
-    paths = openapi.document(HANDLERS, [], version="", needs_token=False)["paths"] | {openapi.TEMPLATE: None}
+    paths = openapi.document(HANDLERS, [], version="")["paths"] | {openapi.TEMPLATE: None}
     rows = []
     for path in sorted(paths):
-        item = paths[path] or {"post": {"summary": "Post a command, or a message of a stream."}}
+        item = paths[path] or {"post": {"summary": "Post a command, or a message of a stream.", "x-scope": COMMAND}}
         rows += [
             (
                 _code(f"{method.upper()} {path}"),
-                "anyone" if path in PUBLIC else "loopback, or the bearer of the token",
+                "anyone" if operation["x-scope"] == PUBLIC else _code(operation["x-scope"]),
                 operation["summary"],
             )
             for method, operation in item.items()
         ]
-    return _table(("request", "who may ask", "what it is for"), rows)
+    return _table(("request", "scope", "what it is for"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

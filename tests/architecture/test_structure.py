@@ -135,7 +135,13 @@ def test_the_oldest_python_is_said_alike_everywhere() -> None:
 
 def test_each_package_is_held_to_the_import_rules() -> None:
     assert set(PROJECT["tool"]["importlinter"]["root_packages"]) == set(PACKAGES)
-    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} <= {*PACKAGES, "tests", "benchmarks", "examples"}
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} <= {
+        *PACKAGES,
+        "tests",
+        "benchmarks",
+        "examples",
+        "scaffold",
+    }
 
 
 def test_long_files_are_pointed_at(capsys: pytest.CaptureFixture[str]) -> None:

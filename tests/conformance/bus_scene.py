@@ -18,6 +18,7 @@ A backing is one server (or what stands for one) and all that only a test does t
   session runs out meanwhile, as in a process that was stopped and continued.
 - `publish_raw()`: publishes as a stranger does, with a client that knows nothing of ours.
 - `make_anew(address)`: deletes the address, with what groups know of it, and makes it again with as many partitions.
+- `forget(address)`: its retention is over: all that is there is deleted, and what comes afterwards is not.
 - `let_pass(delay_s)`: so much of the buses' time goes by: an advance of a manual clock, or a real wait.
 - `quiet()`: returns when whatever the buses had to do at once is surely done. In the loop: a few hundred turns. On a
   server: when each open bus has ended a few fetches that began after the call; where it can't be told, a fixed time of
@@ -122,6 +123,15 @@ class Backing(Protocol):
 
     async def make_anew(self, address: str) -> None:
         """Delete the address and make it again. No bus that mounts it is open."""
+        ...
+
+    @property
+    def tells_what_was_deleted(self) -> bool:
+        """Whether one can see that something was; an old server may not know."""
+        ...
+
+    async def forget(self, address: str) -> None:
+        """Delete everything that is there now. No bus that mounts it is open."""
         ...
 
     async def let_pass(self, delay_s: float) -> None:

@@ -151,6 +151,43 @@ async def an_id_that_waits_is_left_as_it_is(world: World) -> None:
     assert await emptied(world.ledger.outbox, bus) == 1, "an id that was sent is not remembered"
 
 
+async def what_has_identities_of_its_own_waits_under_one_id(world: World) -> None:
+    twins = messages("a", "a", "b", key="k")
+    await world.ledger.outbox.add(twins, tx=None, identities=["a 1", "a 2", "b 1"])
+    await world.twin.outbox.add(messages("a", "c", key="k"), tx=None, identities=["a 2", "c 1"])
+    bus = Bus()
+    assert await emptied(world.ledger.outbox, bus) == 4
+    assert bus.ids == ["a", "a", "b", "c"]
+
+
+async def one_lane_keeps_its_order_whatever_the_keys(world: World) -> None:
+    for batch in range(4):
+        some = [message(f"{batch * 50 + n:03}", f"k{n % 7}" if n % 3 else None) for n in range(50)]
+        outbox = (world.ledger if batch % 2 else world.twin).outbox
+        await outbox.add(some, tx=None, lane="feed")
+    bus = Bus()
+    assert await emptied(world.ledger.outbox, bus, limit=7) == 200
+    assert bus.ids == [f"{n:03}" for n in range(200)]
+
+
+async def its_ends_say_what_is_gone(world: World) -> None:
+    assert await world.ledger.outbox.ends() is None
+    await world.ledger.outbox.add(messages("a", "b", "c", "d", key="k"), tx=None)
+    first = await world.twin.outbox.ends()
+    await world.ledger.outbox.add(messages("e"), tx=None)
+    second = await world.ledger.outbox.ends()
+    assert first is not None
+    assert second is not None
+    assert first[0] == second[0] <= first[1] < second[1]
+    bus = Bus()
+    while (now := await world.ledger.outbox.ends()) is not None and now[0] <= first[1]:
+        assert "d" not in bus.ids
+        await world.ledger.outbox.relay(bus.send, limit=1)
+    assert {"a", "b", "c", "d"} <= set(bus.ids)
+    await emptied(world.ledger.outbox, bus)
+    assert await world.ledger.outbox.ends() is None
+
+
 async def what_is_not_confirmed_is_not_forgotten(world: World) -> None:
     await world.ledger.outbox.add(messages("a", "b", key="k"), tx=None)
     bus = Bus()
@@ -355,6 +392,9 @@ PROMISES = [
     a_pass_sends_at_most_the_limit_of_each_range_of_keys,
     large_messages_are_sent_a_few_at_a_time,
     an_id_that_waits_is_left_as_it_is,
+    what_has_identities_of_its_own_waits_under_one_id,
+    one_lane_keeps_its_order_whatever_the_keys,
+    its_ends_say_what_is_gone,
     what_is_not_confirmed_is_not_forgotten,
     any_error_comes_out_as_it_is,
     a_pass_that_is_cancelled_forgets_nothing,

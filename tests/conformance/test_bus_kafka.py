@@ -7,7 +7,8 @@ from typing import Any
 import aiokafka.client  # type: ignore[import-untyped]
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete  # type: ignore[import-untyped]
+from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
 from faststream import BaseMiddleware
 
 from adapters.bus.kafka.bus import KafkaBus
@@ -66,6 +67,7 @@ class KafkaBacking:
     session_s = 3.0
     patience_s = 20.0
     publish_bound = None
+    tells_what_was_deleted = True
 
     def __init__(
         self,
@@ -75,7 +77,10 @@ class KafkaBacking:
         middlewares: tuple[type[BaseMiddleware], ...],
     ) -> None:
         self.clock = SystemClock()
-        self._url = url
+        self.url = url
+        self.security: Mapping[str, Any] = {}
+        """Of the buses; strangers come by the listener that asks nobody."""
+        self._open_url = url
         self._producer = producer
         self._ways = ways
         self._free = list(ways)
@@ -85,13 +90,14 @@ class KafkaBacking:
     def bus(self) -> KafkaBus:
         name = self._free.pop(0) if self._free else "suite"
         bus = KafkaBus(
-            self._url,
+            self.url,
             clock=self.clock,
             limits=KafkaLimits(max_rows=self.fetch_rows, max_bytes=self.fetch_bytes, fetch_wait_s=FETCH_WAIT_S),
             session_timeout_s=self.session_s,
             rebalance_timeout_s=10.0,
             revoke_wait_s=self.revoke_wait_s,
             client_id=name,
+            security=self.security,
         )
         for middleware in self._middlewares:
             bus.broker.add_middleware(middleware)
@@ -115,7 +121,7 @@ class KafkaBacking:
         await self._producer.send_and_wait(address, body, key.encode() if key is not None else None, headers=given)
 
     async def make_anew(self, address: str) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._url)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._open_url)
         await admin.start()
         try:
             await admin.delete_topics([address])
@@ -124,6 +130,15 @@ class KafkaBacking:
             new = NewTopic(address, num_partitions=self.partitions, replication_factor=1)
             while (await admin.create_topics([new])).topic_errors[0][1]:
                 await self.quiet()
+        finally:
+            await admin.close()
+
+    async def forget(self, address: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._open_url)
+        await admin.start()
+        try:
+            whole = RecordsToDelete(before_offset=-1)
+            await admin.delete_records({TopicPartition(address, index): whole for index in range(self.partitions)})
         finally:
             await admin.close()
 

@@ -46,6 +46,7 @@ class MemoryBacking:
     session_s = 10.0
     patience_s = 15.0
     publish_bound = 600
+    tells_what_was_deleted = True
 
     def __init__(self, middlewares: tuple[type[BaseMiddleware], ...] = ()) -> None:
         self.clock = ManualClock()
@@ -88,6 +89,14 @@ class MemoryBacking:
 
     async def make_anew(self, address: str) -> None:
         self.log.drop(address)
+
+    async def forget(self, address: str) -> None:
+        topic = self.log.find(address)
+        assert topic is not None
+        for line in topic.lines()[1]:
+            line.drop_below(line.end)
+            line.past.pieces.clear()
+            line.past.forgotten_at = self.clock.now()
 
     async def let_pass(self, delay_s: float) -> None:
         await self.clock.advance(delay_s)

@@ -48,6 +48,7 @@ class RedisBacking:
     session_s = 2.0
     patience_s = 15.0
     publish_bound = None
+    tells_what_was_deleted = True
 
     def __init__(self, url: str, middlewares: tuple[type[BaseMiddleware], ...] = ()) -> None:
         self.clock = SystemClock()
@@ -59,6 +60,8 @@ class RedisBacking:
 
     async def open(self, stack: AsyncExitStack) -> None:
         await stack.enter_async_context(self.client)
+        version = (await self.client.info("server"))["redis_version"]
+        self.tells_what_was_deleted = int(version.split(".")[0]) >= 7
         self._free = [await stack.enter_async_context(proxied(self._url)) for _ in range(MEMBERS)]
 
     def bus(self, **options: Any) -> RedisStreamBus:
@@ -98,6 +101,10 @@ class RedisBacking:
 
     async def make_anew(self, address: str) -> None:
         await self.client.delete(address, *(f"{address}:{index}" for index in range(self.partitions)))
+
+    async def forget(self, address: str) -> None:
+        for stream in (address, *(f"{address}:{index}" for index in range(self.partitions))):
+            await self.client.xtrim(stream, maxlen=0, approximate=False)
 
     async def let_pass(self, delay_s: float) -> None:
         await self.clock.sleep(delay_s)

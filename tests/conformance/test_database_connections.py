@@ -196,3 +196,14 @@ async def test_a_url_is_judged_before_anything_is_opened() -> None:
         PostgresDb("mysql://host/app")
     with pytest.raises(ValueError, match="either"):
         PostgresDb()
+
+
+async def test_what_scoped_work_did_is_counted_as_it_commits(database_url: str) -> None:
+    """Not within ten seconds: who looks at the counts (decision 15) sees it with the first look after the commit."""
+    counted = "select pg_stat_get_tuples_inserted('counted'::regclass)"
+    async with opened(PostgresDb(database_url)) as db, opened(PostgresDb(database_url)) as other:
+        await db.execute("create table counted (n int)")
+        work = db.scoped(name="a job", guard=None)
+        for number in range(1, 6):
+            await work.execute("insert into counted values (1)")
+            assert await other.fetch_value(counted) == number

@@ -29,7 +29,7 @@ def test_openapi_shows_the_message(route: Route) -> None:
     from runtime.http.application import HANDLERS
 
     (module,) = [module for module in registry.load() if route in module.routes]
-    document = openapi.document(HANDLERS, [(module, route)], version="1", needs_token=False)
+    document = openapi.document(HANDLERS, [(module, route)], version="1")
     body = document["paths"][f"/commands/{route.address}"]["post"]["requestBody"]
     assert body["content"]["application/json"]["schema"] == committed(route)
 

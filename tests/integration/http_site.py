@@ -152,5 +152,5 @@ async def running(
 
 def as_json(response: httpx.Response) -> Any:
     """The body, which must be JSON and say so."""
-    assert response.headers["content-type"].startswith("application/json"), response.headers
+    assert response.headers["content-type"].startswith(("application/json", "application/problem+json"))
     return msgspec.json.decode(response.content)

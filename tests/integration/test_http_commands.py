@@ -57,7 +57,7 @@ async def test_a_wrong_parameter_is_named(site: Site) -> None:
 async def test_an_unknown_address_is_404_with_the_nearest(site: Site) -> None:
     response = await site.post("/commands/run.eco", json={})
     assert response.status_code == 404
-    assert "did you mean run.echo?" in as_json(response)["error"]
+    assert "did you mean run.echo?" in as_json(response)["detail"]
 
 
 async def test_posting_again_with_the_same_key_changes_nothing(site: Site) -> None:
@@ -145,14 +145,14 @@ async def test_what_does_not_fit_the_state_is_409(site: Site) -> None:
     for verb in ("cancel", "retry"):
         response = await site.post(f"/jobs/{job_id}/{verb}")
         assert response.status_code == 409
-        assert job_id in as_json(response)["error"]
+        assert job_id in as_json(response)["detail"]
 
 
 @pytest.mark.parametrize("path", ["/jobs/nope", "/jobs/nope/cancel", "/jobs/nope/retry"])
 async def test_a_job_that_is_not_there_is_404(site: Site, path: str) -> None:
     response = await (site.get(path) if path == "/jobs/nope" else site.post(path))
     assert response.status_code == 404
-    assert "nope" in as_json(response)["error"]
+    assert "nope" in as_json(response)["detail"]
 
 
 async def test_an_accepted_job_that_is_not_recorded_yet_can_be_asked_for(site: Site) -> None:
@@ -216,7 +216,7 @@ async def test_a_draining_worker_takes_nothing_new(site: Site) -> None:
     response = await site.post("/commands/run.echo", json={"text": "a"})
     assert response.status_code == 503
     assert response.headers["retry-after"]
-    assert "draining" in as_json(response)["error"]
+    assert "draining" in as_json(response)["detail"]
     assert (await site.get("/jobs")).status_code == 200
     ready = await site.get("/health/ready")
     assert (ready.status_code, as_json(ready)["phase"]) == (503, "draining")

@@ -101,7 +101,7 @@ async def test_a_database_that_is_down_makes_it_degraded_while_a_route_goes_on_w
         assert (await site.get("/health/live")).status_code == 200
         jobs = await site.get("/jobs")
         assert (jobs.status_code, jobs.headers["retry-after"]) == (503, "5")
-        assert "not available" in as_json(jobs)["error"]
+        assert "not available" in as_json(jobs)["detail"]
 
 
 async def test_a_command_that_was_answered_too_late_can_be_posted_again(
@@ -113,7 +113,7 @@ async def test_a_command_that_was_answered_too_late_can_be_posted_again(
         async with unreachable(databases, database_url):
             late = await site.post("/commands/run.echo", json={"text": "a"}, headers=key)
     assert late.status_code == 503
-    assert "Idempotency-Key: pay-7" in as_json(late)["error"]
+    assert "Idempotency-Key: pay-7" in as_json(late)["detail"]
     assert late.headers["retry-after"]
     again = await site.post("/commands/run.echo", json={"text": "a"}, headers=key)
     assert again.status_code == 202
@@ -141,7 +141,7 @@ async def test_with_a_token_only_its_bearer_is_answered(database_url: str, tmp_p
         for path in ("/health/live", "/health/ready", "/health/startup", "/metrics"):
             assert (await site.get(path)).status_code == 200
         described = as_json(await site.get("/docs/openapi.json", headers=TOKEN))
-        assert described["security"] == [{"token": []}]
+        assert described["security"] == [{"bearer": []}, {"key": []}]
 
 
 async def test_an_empty_token_is_refused_at_start(database_url: str, tmp_path: Path) -> None:
@@ -163,14 +163,14 @@ async def test_who_comes_through_a_proxy_is_not_taken_for_this_machine(shared: S
     for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
         refused = await shared.get("/jobs", headers={header: "127.0.0.1"})
         assert refused.status_code == 403
-        assert "HTTP_TOKEN" in as_json(refused)["error"]
+        assert "HTTP_TOKEN" in as_json(refused)["detail"]
 
 
 async def test_another_name_for_this_machine_is_refused(shared: Site) -> None:
     for path in ("/jobs", "/health/ready", "/metrics"):
         refused = await shared.get(path, headers={"Host": "rebound.example"})
         assert refused.status_code == 421
-        assert "HTTP_ALLOWED_HOSTS" in as_json(refused)["error"]
+        assert "HTTP_ALLOWED_HOSTS" in as_json(refused)["detail"]
 
 
 async def test_more_names_can_be_allowed(database_url: str, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ async def test_a_body_has_a_bound_also_when_it_does_not_say_its_size(shared: Sit
 
     chunked = await shared.post("/commands/run.echo", content=endless(), headers=headers)
     assert chunked.status_code == 413
-    assert as_json(chunked)["error"]
+    assert as_json(chunked)["detail"]
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(shared: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(shared: Site, monkeyp
     )
     answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b'"error"' in answer
+    assert b'"detail"' in answer
     writer.close()
     await writer.wait_closed()
 
@@ -240,7 +240,7 @@ async def test_a_fault_of_the_server_is_logged_and_not_shown(shared: Site, monke
     monkeypatch.setattr(shared.worker.adapters.ledger.desk, "list", broken)
     response = await shared.get("/jobs", headers={"X-Correlation-Id": "find-me"})
     assert response.status_code == 500
-    assert "find-me" in as_json(response)["error"]
+    assert "find-me" in as_json(response)["detail"]
     assert "inside" not in response.text
     assert "Traceback" not in response.text
     [logged] = shared.log_lines("the inside of the server")

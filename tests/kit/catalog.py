@@ -13,6 +13,7 @@ from contracts.errors import NotFound
 from contracts.event import Event
 from contracts.ports.catalog import Survey
 from contracts.quality import Suite
+from contracts.resource import Resource
 
 D = TypeVar("D", bound=msgspec.Struct)
 
@@ -52,6 +53,12 @@ class DeclaredCatalog:
 
     def suite(self, name: str) -> Suite:
         return self._named(Suite, name)
+
+    def resources(self) -> list[str]:
+        return sorted(self._of(Resource))
+
+    def resource(self, name: str) -> Resource:
+        return self._named(Resource, name)
 
     def survey(self) -> Survey:
         raise NotImplementedError("a test knows what it declares")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -15,7 +15,7 @@ from adapters.metrics.memory import MemoryMetrics
 from contracts.batch_etl import BatchEtlReport, RunBatchEtl
 from contracts.dataset import Dataset
 from contracts.job import Progress
-from contracts.ports import Db, Tx
+from contracts.ports import Db, Feed, Tx
 from modules.batch_etl.module import run
 from tests.kit.catalog import DeclaredCatalog
 
@@ -132,7 +132,7 @@ class Etl:
         job = job or TestJob(used)
         await job.recall()
         job._saved = None if job.id == "job-1" else job._saved
-        return await run(cmd, job, used, self.files, DeclaredCatalog(dataset), self.log, self.metrics)
+        return await run(cmd, job, used, self.files, cast(Feed, None), DeclaredCatalog(dataset), self.log, self.metrics)
 
     async def rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in await self.db.fetch(sql, *args)]

@@ -96,6 +96,15 @@ def test_a_check_tells_what_is_wrong_with_settings_and_modules(millrace: Command
 # Modules.
 
 
+def test_a_fault_of_the_catalog_fails_the_check_and_is_told_once(millrace: CommandLine) -> None:
+    place = millrace.directory / "catalog" / "datasets"
+    place.mkdir(parents=True)
+    (place / "orders.yaml").write_text("name: orders\ncolums: []\n")
+    ran = millrace("config", "check", "--output", "json")
+    assert ran.code == 2
+    assert sum("colums" in fault for line in ran.errors() for fault in line["faults"]) == 1
+
+
 def test_a_module_is_shown_with_what_it_guarantees(millrace: CommandLine) -> None:
     shown = millrace("modules", "show", "orders", "--output", "json").json()
     assert (shown["name"], shown["kind"], shown["needs"]) == ("orders", "service", ["db"])
@@ -129,7 +138,7 @@ def test_the_doctor_looks_at_everything_that_a_worker_needs(with_database: Comma
     with_database.set(MODULES="steps,orders", HTTP_PORT="0")
     found = findings(with_database, code=0)
     assert list(found) == [
-        "python", "packages", "settings", "modules", "disk", "catalog", "port",
+        "python", "packages", "settings", "modules", "disk", "db security", "catalog", "port",
         "db", "ledger", "files", "cache", "secrets", "bus", "migrations",
     ]  # fmt: skip
     assert {row["state"] for part, row in found.items() if part != "packages"} == {"ok"}

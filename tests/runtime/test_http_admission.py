@@ -6,14 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.clock.manual import ManualClock
 from contracts.ports import Secret
 from runtime.http import admission
 from runtime.http.admission import FORWARDED, PUBLIC, Asked, Refusal, Rules
+from runtime.http.keyring import Known
 
 OPEN = Rules(token=None, on_loopback=True, hosts=frozenset({"localhost"}))
 WITH_TOKEN = Rules(token=Secret("s3cret"), on_loopback=True, hosts=frozenset({"localhost"}))
 BEYOND = Rules(token=None, on_loopback=False, hosts=frozenset({"localhost"}))
 BEYOND_WITH_TOKEN = Rules(token=Secret("s3cret"), on_loopback=False, hosts=frozenset({"localhost", "jobs.example"}))
+NO_KEYS = Known([], ManualClock())
 BEARER = {"authorization": "Bearer s3cret"}
 JSON = {"content-type": "application/json", "content-length": "2"}
 
@@ -36,7 +39,8 @@ def refusal_of(
         local_port=8080,
         headers={name: [value] for name, value in given.items() if value is not None},
     )
-    return admission.refuse(rules, asked)
+    admitted = admission.admit(rules, asked, NO_KEYS)
+    return admitted if isinstance(admitted, Refusal) else None
 
 
 def test_on_loopback_everything_answers() -> None:
@@ -86,7 +90,7 @@ def test_nothing_but_the_token_opens(given: str) -> None:
 def test_two_authorizations_are_none() -> None:
     headers = {"host": ["localhost"], "authorization": ["Bearer s3cret", "Bearer s3cret"]}
     asked = Asked(method="GET", path="/jobs", peer="127.0.0.1", local=None, local_port=8080, headers=headers)
-    assert admission.refuse(WITH_TOKEN, asked) is not None
+    assert isinstance(admission.admit(WITH_TOKEN, asked, NO_KEYS), Refusal)
 
 
 def test_a_refusal_says_what_to_do_and_never_the_token() -> None:

@@ -96,7 +96,7 @@ def test_everything_that_is_wrong_is_told_at_once(module: Module) -> None:
         "mod, hook forget: it must be `async def`; only handlers of routes may be plain functions",
         "mod, run.nothing: the handler takes no message; its first parameter must be the contract",
         "mod, run.untyped: parameter 'thing' asks for nothing; it can be one of",
-        "mod, run.other: parameter 'number' asks for int; it can be one of Cache, Catalog, Clock, Db, Emit, Files, Flags, Job",
+        "mod, run.other: parameter 'number' asks for int; it can be one of Cache, Catalog, Clock, Db",
         "mod, run.other: parameter 'listed' asks for list",
         "mod, run.late: name 'Decimal' is not defined; the annotation must be importable at run time",
         "mod, run.position: parameter 'files' asks for Files by position; ports are given by name: take the / away",

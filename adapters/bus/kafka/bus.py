@@ -16,6 +16,7 @@ from adapters.bus.kafka import places, topics
 from adapters.bus.kafka.asking import patiently
 from adapters.bus.kafka.broker import NativeKafkaBroker
 from adapters.bus.kafka.connection import client_options, servers_of
+from adapters.bus.kafka.history import KafkaHistory
 from adapters.bus.kafka.limits import KafkaLimits
 from adapters.bus.kafka.member import Member, MemberSettings
 from adapters.bus.kafka.mounted import MountedSubscriber, specification
@@ -76,8 +77,9 @@ class KafkaBus:
         self._there: set[str] = set()
         """Topics that were seen to exist."""
         self._declared: dict[str, topics.Declared] = {}
+        self._client_options = client_options(self._servers, client_id, security or {})
         self._options = {
-            **client_options(self._servers, client_id, security or {}),
+            **self._client_options,
             **_consuming(self._limits, session_timeout_s, rebalance_timeout_s),
         }
         self._broker = NativeKafkaBroker(
@@ -99,6 +101,10 @@ class KafkaBus:
     @property
     def broker(self) -> NativeKafkaBroker:
         return self._broker
+
+    @property
+    def history(self) -> KafkaHistory:
+        return KafkaHistory(self._client_options, address=self.address, clock=self._clock, limits=self._limits)
 
     @property
     def address(self) -> str:

@@ -26,5 +26,7 @@ class KafkaLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Then a commit is `Unavailable`; a rebalance under way is waited for within it."""
     publish_wait_s: float = 15.0
     """Then a message that is not confirmed is `Unavailable`; it may arrive all the same."""
+    read_wait_s: float = 15.0
+    """Who reads by time, and is not at the end, waits so long for more; then it is `Unavailable`."""
     close_wait_s: float = 5.0
     """For each client that takes its leave; then its sockets are closed."""

@@ -12,6 +12,7 @@ from faststream.middlewares import AckPolicy
 from adapters.bus.identity import identified
 from adapters.bus.memory.broker import MemoryBroker
 from adapters.bus.memory.config import MemorySubscriberConfig, MemorySubscriberSpecificationConfig
+from adapters.bus.memory.history import MemoryHistory
 from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.mounted import FetchLimits, MountedSubscriber
@@ -68,6 +69,10 @@ class MemoryBus:
     def log(self) -> MemoryLog:
         """The shared state: its statistics, its dead letters."""
         return self._log
+
+    @property
+    def history(self) -> MemoryHistory:
+        return MemoryHistory(self._log)
 
     @property
     def address(self) -> str:

@@ -36,7 +36,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryLog:
     """The shared state of a process's memory buses; it survives any one of them.
 
-    Retention: a message is kept until every group of its address has committed it, and not longer. While an address
+    Retention: a message is kept until every group of its address has committed it; then nobody is given it any more,
+    and it stays a while for who reads by time (`Bounds` says how much does). While an address
     has no group at all, its newest messages are kept up to the bounds and go to the first group that appears; what
     falls out is counted and warned of once. A group that was there keeps its place, and its claim on messages, when
     its last member leaves. A group that comes later begins with what is retained.
@@ -64,6 +65,10 @@ class MemoryLog:
         """The group's place at the address, made if need be: from now on nothing is dropped that it didn't commit."""
         topic = self._topic(address)
         return topic, topic.group(group, partitions)
+
+    def find(self, address: str) -> Topic | None:
+        """An address that somebody has used, or declared."""
+        return self._topics.get(address)
 
     def drop(self, address: str) -> None:
         """Delete an address with all that is in it; used again, it is a new one. Raises `Conflict` while it is in use.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
+from adapters.bus.memory.past import Past
 from contracts.errors import Conflict
 from contracts.message import Delivery, Envelope, Partition
 
@@ -13,9 +14,11 @@ from contracts.message import Delivery, Envelope, Partition
 class Records:
     """What is retained of one partition. Positions start at 0 and go up by one; a message is never changed."""
 
-    def __init__(self, partition: Partition) -> None:
+    def __init__(self, partition: Partition, past: Past | None = None, *, start: int = 0) -> None:
         self.partition = partition
-        self.start = 0
+        self.past = past or Past(most=0, most_bytes=0)
+        """What was retained before."""
+        self.start = start
         """Position of the oldest message that is retained."""
         self._kept: list[Delivery] = []  # ready to be handed over: a first fetch is a slice
         self._ends: list[int] = []  # bytes up to and with each message since the beginning: sizes by difference
@@ -44,12 +47,17 @@ class Records:
         fitting = bisect_right(self._ends, before + max_bytes, first, min(first + max_rows, len(self._ends)))
         return self._kept[first : max(fitting, first + 1)]
 
+    def pieces(self) -> list[Sequence[Delivery]]:
+        """All that there is, finished or not, in order of position."""
+        return [*self.past.pieces, self._kept] if self._kept else list(self.past.pieces)
+
     def drop_below(self, position: int) -> tuple[int, int]:
         """Forget what is below `position`; returns how many messages and bytes that was."""
         count = position - self.start
         if count <= 0:
             return 0, 0
         dropped_bytes = self._ends[count - 1] - self._dropped_bytes
+        self.past.add(self._kept[:count], dropped_bytes)
         self._dropped_bytes = self._ends[count - 1]
         del self._kept[:count], self._ends[:count]
         self.start = position

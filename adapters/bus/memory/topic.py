@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from datetime import datetime
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -12,6 +13,7 @@ import msgspec
 
 from adapters.bus.memory.group import Group
 from adapters.bus.memory.partition import Records
+from adapters.bus.memory.past import Past
 from contracts.errors import Conflict, Faults, Transient
 from contracts.message import Envelope, Partition
 
@@ -25,12 +27,15 @@ DEFAULT_PARTITIONS = 8
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How much an address holds of what is not committed by all its groups, and how long a publisher waits for room."""
+    """How much an address holds of what is not committed by all its groups, and how long a publisher waits for room.
+    Of what they have committed the newest `past_messages` and `past_bytes` stay, for who reads by time."""
 
     max_messages: int = 100_000
     max_bytes: int = 128 * 1024 * 1024
     publish_wait_s: float = 5.0
     dead_letters: int = 1_000
+    past_messages: int = 20_000
+    past_bytes: int = 16 * 1024 * 1024
 
 
 class AddressStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,7 @@ class Topic:
         self._messages = 0
         self._bytes = 0
         self._expired = 0
+        self._expired_at: datetime | None = None
         self._waiting: deque[_Waiting] = deque()
 
     def declare(self, partitions: int, *, delays: bool = True) -> None:
@@ -98,7 +104,10 @@ class Topic:
             self.declare(partitions)
         if not self._records:
             self._partitions = self._partitions or DEFAULT_PARTITIONS
-            self._records = [Records(Partition(self.address, index)) for index in range(self._partitions)]
+            self._records = [
+                Records(Partition(self.address, index), self._past(self._partitions))
+                for index in range(self._partitions)
+            ]
         if name not in self._groups:
             self._groups[name] = Group(name, self._records)
             self.owners[name] = [None] * len(self._records)
@@ -134,6 +143,17 @@ class Topic:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
                 self._admit()
+
+    def lines(self) -> tuple[str, list[Records]]:
+        """What there is of each partition, and of which making of them it is. As long as nobody has said how many there
+        are, everything is a copy in one: which one it is to be in is not known yet."""
+        if self._records:
+            return self.incarnation, self._records
+        line = Records(Partition(self.address, 0), start=self._expired)
+        line.past.forgotten_at = self._expired_at
+        for envelope, size_bytes in self._early:
+            line.append(envelope, size_bytes)
+        return f"{self.incarnation} early", [line]
 
     def trim(self, index: int) -> None:
         """Drop what every group has committed of a partition, and let those in who wait for room."""
@@ -172,6 +192,10 @@ class Topic:
             return self._turn % len(self._records)
         return crc32(key.encode(errors="surrogatepass")) % len(self._records)
 
+    def _past(self, partitions: int) -> Past:
+        bounds = self.log.bounds
+        return Past(most=bounds.past_messages // partitions, most_bytes=bounds.past_bytes // partitions)
+
     def _fits(self, size_bytes: int) -> bool:
         bounds = self.log.bounds
         return self._messages < bounds.max_messages and self._bytes + size_bytes <= bounds.max_bytes
@@ -186,9 +210,11 @@ class Topic:
     def _expire(self) -> None:
         bounds = self.log.bounds
         while self._early and (self._messages > bounds.max_messages or self._bytes > bounds.max_bytes):
+            envelope, size_bytes = self._early.popleft()
             self._messages -= 1
-            self._bytes -= self._early.popleft()[1]
+            self._bytes -= size_bytes
             self._expired += 1
+            self._expired_at = envelope.published_at
             if self._expired == 1:
                 _logger.warning(
                     "%s has no consumer and is full (%s): its oldest messages are dropped", self.address, self._bounds()

@@ -16,6 +16,7 @@ from faststream.redis.subscriber.config import RedisSubscriberConfig, RedisSubsc
 from adapters.bus.identity import identified
 from adapters.bus.payload import payload_schema
 from adapters.bus.redis_stream import keys
+from adapters.bus.redis_stream.history import RedisHistory
 from adapters.bus.redis_stream.link import Link
 from adapters.bus.redis_stream.member import FetchLimits, Member, Terms
 from adapters.bus.redis_stream.mounted import MountedSubscriber
@@ -29,6 +30,7 @@ from contracts.message import Envelope
 from contracts.module import JobRoute, Route, StreamRoute
 from contracts.ports.bus import BusCapabilities, Consumer
 from contracts.ports.clock import Clock
+from contracts.ports.secrets import Credential
 
 JOB_GROUP = "jobs"
 JOB_PARTITIONS = 1  # commands go to the ledger at once, which spreads the work; one partition keeps their order
@@ -56,10 +58,12 @@ class RedisStreamBus:
         revoke_wait_s: float = 10.0,
         timeout_s: float = 5.0,
         keep_finished: int = 10_000,
+        password: Credential | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`rediss://` is TLS, by the options in the URL's query or by `tls`. `timeout_s` bounds every round trip."""
-        self._server = Server(url, tls=tls, connect_timeout_s=timeout_s)
+        """`rediss://` is TLS, by the options in the URL's query or by `tls`. `password` is that of the URL's user, and
+        is looked up for each connection. `timeout_s` bounds every round trip."""
+        self._server = Server(url, password=password, tls=tls, connect_timeout_s=timeout_s)
         self._clock = clock
         self._ledger_id = ledger_id
         unique = clock.new_id()
@@ -73,7 +77,7 @@ class RedisStreamBus:
             keep_finished=keep_finished,
         )
         self._broker = RedisBroker(
-            url,
+            self._server.url,
             specification_url=self._server.address,
             logger=logging.getLogger("millrace.bus"),
             log_level=logging.DEBUG,
@@ -94,6 +98,10 @@ class RedisStreamBus:
     @property
     def broker(self) -> RedisBroker:
         return self._broker
+
+    @property
+    def history(self) -> RedisHistory:
+        return RedisHistory(self._server, clock=self._clock, timeout_s=self._timeout_s)
 
     @property
     def address(self) -> str:

@@ -22,24 +22,36 @@ class MemoryOutbox:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._shards: list[dict[str, Envelope]] = [{} for _ in range(SHARDS)]
+        """By identity."""
+        self._numbers: dict[str, int] = {}
+        """Of those that wait, in their order."""
+        self._added = 0
         self._sending: set[int] = set()
         self._signals: set[asyncio.Event] = set()
 
     async def add(
-        self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None, wakes: bool = True
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        tx: Tx | None,
+        claim: Claim | None = None,
+        wakes: bool = True,
+        identities: Sequence[str] | None = None,
+        lane: str | None = None,
     ) -> None:
         if not envelopes:
             return
         envelopes = tuple(envelopes)
+        named = tuple(identities or (envelope.id for envelope in envelopes))
         for envelope in envelopes:
             packed(envelope)  # what can't be kept elsewhere is refused here too
         if claim is not None and self._books.held(claim) is None:
             raise LeaseLost(f"job {claim.id}: another worker owns it now (this run's fence was {claim.fence})")
         stage = getattr(tx, "stage", None)
         if stage is not None:
-            stage(lambda: self._keep(envelopes, wakes=wakes))
+            stage(lambda: self._keep(named, envelopes, lane, wakes=wakes))
         else:
-            self._keep(envelopes, wakes=wakes)
+            self._keep(named, envelopes, lane, wakes=wakes)
 
     async def relay(self, send: Send, *, limit: int = 500) -> int:
         sent = 0
@@ -48,10 +60,10 @@ class MemoryOutbox:
                 continue
             self._sending.add(shard)
             try:
-                sending = list(_bounded(islice(self._shards[shard].values(), limit)))
-                await send(sending)
-                for envelope in sending:
-                    del self._shards[shard][envelope.id]
+                sending = dict(_bounded(islice(self._shards[shard].items(), limit)))
+                await send(list(sending.values()))
+                for identity in sending:
+                    del self._shards[shard][identity], self._numbers[identity]
             finally:
                 self._sending.discard(shard)
             sent += len(sending)
@@ -59,6 +71,11 @@ class MemoryOutbox:
 
     async def backlog(self) -> int:
         return sum(map(len, self._shards))
+
+    async def ends(self) -> tuple[int, int] | None:
+        if not self._numbers:
+            return None
+        return next(iter(self._numbers.values())), next(reversed(self._numbers.values()))
 
     async def wakeups(self) -> AsyncIterator[None]:
         signal = asyncio.Event()
@@ -78,19 +95,20 @@ class MemoryOutbox:
         for signal in self._signals:
             signal.set()
 
-    def _keep(self, envelopes: Sequence[Envelope], *, wakes: bool) -> None:
-        for envelope in envelopes:
-            shard = self._shards[shard_of(envelope)]
-            if not any(envelope.id in waiting for waiting in self._shards):
-                shard[envelope.id] = envelope
+    def _keep(self, identities: Sequence[str], envelopes: Sequence[Envelope], lane: str | None, *, wakes: bool) -> None:
+        for identity, envelope in zip(identities, envelopes, strict=True):
+            if identity not in self._numbers:
+                self._added += 1
+                self._numbers[identity] = self._added
+                self._shards[shard_of(envelope, lane)][identity] = envelope
         if wakes:
             self.wake()
 
 
-def _bounded(waiting: Iterator[Envelope]) -> Iterator[Envelope]:
+def _bounded(waiting: Iterator[tuple[str, Envelope]]) -> Iterator[tuple[str, Envelope]]:
     size_bytes = 0
-    for envelope in waiting:
+    for identity, envelope in waiting:
         if size_bytes >= READ_BYTES:
             return
-        yield envelope
+        yield identity, envelope
         size_bytes += len(packed(envelope))

@@ -65,11 +65,18 @@ class PostgresOutbox:
             await line.close()
 
     async def add(
-        self, envelopes: Sequence[Envelope], *, tx: Tx | None, claim: Claim | None = None, wakes: bool = True
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        tx: Tx | None,
+        claim: Claim | None = None,
+        wakes: bool = True,
+        identities: Sequence[str] | None = None,
+        lane: str | None = None,
     ) -> None:
         if not envelopes:
             return
-        args = (*_columns_of(envelopes), *_fence_of(claim), CHANNEL if wakes else None)
+        args = (*_columns_of(envelopes, identities, lane), *_fence_of(claim), CHANNEL if wakes else None)
         if tx is not None:
             row = await tx.fetch_one(SQL["add"], *args)
         else:
@@ -93,6 +100,10 @@ class PostgresOutbox:
     async def backlog(self) -> int:
         [row] = await self._session.ask(SQL["backlog"])  # from end to end, which the plans of the others avoid
         return int(row[0])
+
+    async def ends(self) -> tuple[int, int] | None:
+        waiting = await self._waiting()
+        return (min(first for _, first, _ in waiting), max(last for *_, last in waiting)) if waiting else None
 
     def wakeups(self) -> AsyncIterator[None]:
         return self._wakes.listen()
@@ -159,11 +170,14 @@ class Pass:
             raise Unavailable("the bus", f"{why}, or the lock on their keys was lost with its connection") from error
 
 
-def _columns_of(envelopes: Sequence[Envelope]) -> tuple[object, ...]:
+def _columns_of(
+    envelopes: Sequence[Envelope], identities: Sequence[str] | None, lane: str | None
+) -> tuple[object, ...]:
     envelopes_packed = [packed(envelope) for envelope in envelopes]
+    identities = identities or [envelope.id for envelope in envelopes]
     return (
-        numbers(map(shard_of, envelopes)),
-        texts([storable.key(envelope.id) for envelope in envelopes]),
+        numbers(shard_of(envelope, lane) for envelope in envelopes),
+        texts([storable.key(identity) for identity in identities]),
         texts([storable.cut(envelope.address, keep=storable.NAME_BYTES) for envelope in envelopes]),
         texts([None if envelope.key is None else storable.cut(envelope.key) for envelope in envelopes]),
         envelopes_packed,

@@ -1,0 +1,1 @@
+"""API keys, kept beside the ledger."""

@@ -1,0 +1,1 @@
+drop table millrace.api_keys;
