@@ -41,6 +41,11 @@ CACHE_HIT_RATE = Metric(
     kind="gauge",
     help="The share of the cache's lookups since the start that found their key, from 0 to 1.",
 )
+CACHE_FALL_THROUGHS = Metric(
+    name="platform_cache_fall_throughs_total",
+    kind="counter",
+    help="Calls that went on without the cache, because it did not answer or was full.",
+)
 
 # Messages.
 

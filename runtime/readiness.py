@@ -19,6 +19,9 @@ CHECK_TIMEOUT_S = 2.0
 GOOD_FOR_S = 0.5
 """Anyone may ask, so asking often must not become a load on the adapters."""
 
+GONE_ON_WITHOUT = frozenset({"cache"})
+"""Its callers do its work themselves while it is down: no route waits for it."""
+
 Status = Literal["ok", "degraded", "unavailable"]
 
 
@@ -86,14 +89,17 @@ class Readiness:
         )
 
     def _status(self, waiting: tuple[Waiting, ...]) -> Status:
-        if not waiting and all(one.status == "ok" for one in self._checks.values()):
+        failing = {name for name, one in self._checks.items() if one.status != "ok"}
+        if not waiting and not failing:
             return "ok"
+        if not waiting and failing <= GONE_ON_WITHOUT:
+            return "degraded"
         return "degraded" if len(waiting) < len(self._supervision.breakers.gates) else "unavailable"
 
     def _waiting(self) -> tuple[Waiting, ...]:
         """Routes that need what does not answer (every route needs the bus), and those of which a partition is blocked:
         the log says by what."""
-        failing = {name for name, one in self._checks.items() if one.status != "ok"}
+        failing = {name for name, one in self._checks.items() if one.status != "ok"} - GONE_ON_WITHOUT
         found = [
             (gate, tuple(sorted({*gate.down, *(failing & {*gate.needs, "bus"})})))
             for gate in self._supervision.breakers.gates

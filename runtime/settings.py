@@ -18,11 +18,13 @@ from contracts.errors import Faults
 from runtime import settings_faults as wrong
 from runtime import settings_sources as sources
 from runtime.settings_types import (
+    BucketPrefix,
     HostNames,
     Hosts,
     KafkaMechanism,
     KafkaProtocol,
     Key,
+    LinkKey,
     LogLevel,
     Names,
     PostgresUrl,
@@ -107,16 +109,47 @@ class Settings(BaseSettings):
         None, "Cassandra's keyspace.", form="a name", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
     )
     fs_local_root: Path = _set(Path(".millrace/files"), "Root of local files; by default files in MILLRACE_HOME.")
+    fs_local_link_key: LinkKey = _set(None, "Signs links to local files, the same for all workers.")
+    fs_local_url: WebUrl = _set(
+        None, "Where those who get links to local files reach HTTP; by default HTTP_HOST and HTTP_PORT."
+    )
     fs_s3_bucket: str | None = _set(
         None, "The bucket, on S3 and MinIO.", form="a bucket's name", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
     )
     fs_s3_region: str | None = _set(
         None, "The bucket's region.", form="a region such as eu-central-1", pattern=r"^[a-z0-9-]{1,32}$"
     )
+    fs_s3_prefix: BucketPrefix = _set("", "Files lie beneath this in the bucket.")
+    fs_s3_endpoint: WebUrl = _set(None, "An S3 that is not AWS's; with --fs minio FS_MINIO_ENDPOINT says it.")
+    fs_s3_access_key: Key = _set(
+        None, "The access key; by default the usual chain: environment, profile, web identity, container, instance."
+    )
+    fs_s3_secret_key: Key = _set(None, "The secret key of the access key.")
+    fs_s3_path_style: bool = _set(
+        False, "The bucket in the path instead of the host's name; always so with --fs minio."
+    )
+    fs_s3_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = _set(
+        None, "Encryption that the server is asked for; by default what the bucket does by itself."
+    )
+    fs_s3_kms_key: str | None = _set(
+        None, "The KMS key to encrypt with.", form="a key's id, alias or ARN", pattern=r"^[A-Za-z0-9:/_-]{1,200}$"
+    )
+    fs_s3_timeout_s: float = _set(
+        20.0, "An attempt in which nothing comes for so long is given up.", unit="s", ge=0.1, le=600
+    )
+    fs_s3_attempts: int = _set(4, "Attempts of each call to S3.", unit="attempts", ge=1, le=20)
     fs_minio_endpoint: WebUrl = _set(None, "MinIO's address.")
-    fs_minio_access_key: Key = _set(None, "MinIO's access key.")
-    fs_minio_secret_key: Key = _set(None, "MinIO's secret key.")
-    cache_redis_url: RedisUrl = _set(None, "The cache's Redis.")
+    fs_minio_access_key: Key = _set(None, "MinIO's access key; by default FS_S3_ACCESS_KEY.")
+    fs_minio_secret_key: Key = _set(None, "MinIO's secret key; by default FS_S3_SECRET_KEY.")
+    cache_redis_url: RedisUrl = _set(
+        None, "The cache's Redis; rediss:// for TLS, with ?ssl_ca_certs=PATH for an authority of your own."
+    )
+    cache_redis_prefix: str = _set(
+        "millrace:", "What the cache's keys in Redis begin with.", form="text", pattern=r"^[\x21-\x7e]{1,100}$"
+    )
+    cache_redis_timeout_s: float = _set(
+        1.0, "A Redis that does not answer for so long is down, and is gone on without.", unit="s", ge=0.01, le=30
+    )
     cache_memory_entries: int = _set(100_000, "Entries that the memory cache keeps.", unit="entries", ge=1, le=10**8)
     cache_memory_bytes: int = _set(64 << 20, "Bytes that the memory cache keeps.", unit="bytes", ge=1024, le=1 << 40)
     mq_kafka_bootstrap_servers: Hosts = _set((), "Kafka's bootstrap servers.")

@@ -96,6 +96,14 @@ def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"--mq {settings.mq} needs DB_POSTGRES_URL, with --db postgres or cassandra: workers on one bus share one "
             "ledger; set it, or MILLRACE_SINGLE_HOST=true when every worker runs on this host",
         )
+    for bucket in ("fs_s3", "fs_minio"):
+        keys = (f"{bucket}_access_key", f"{bucket}_secret_key")
+        given = [name for name in keys if getattr(settings, name) is not None]
+        if len(given) == 1:
+            missing = next(name for name in keys if name not in given)
+            yield keys, f"{given[0].upper()} is set without {missing.upper()}: set both, or neither"
+    if settings.fs_s3_kms_key is not None and settings.fs_s3_sse in (None, "AES256"):
+        yield ("fs_s3_kms_key", "fs_s3_sse"), "FS_S3_KMS_KEY needs FS_S3_SSE=aws:kms: set it, or leave the key out"
     yield from _of_kafka(settings)
     yield from _of_vault(settings)
     if _with_files(settings, "mq_redis_stream_tls") and not _encrypts(settings.mq_redis_stream_url):

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainValidator
 
+from contracts.file_link import SHORTEST_KEY
 from contracts.ports.secrets import Secret
 from contracts.redaction import HIDDEN, without_secrets
 
@@ -109,12 +110,26 @@ def _url(*schemes: str) -> PlainValidator:
     return PlainValidator(check)
 
 
+def _prefix(value: Any) -> Any:
+    text = value.strip("/") if isinstance(value, str) else value
+    if text and any(part in ("", ".", "..") for part in text.split("/")):
+        raise ValueError("it has an empty name, . or .. in it")
+    return text
+
+
 def _secret(value: Any) -> Secret | None:
     if value is None or isinstance(value, Secret):
         return value
     if not isinstance(value, str):
         raise ValueError("it is not text")
     return Secret(value)
+
+
+def _link_key(value: Any) -> Secret | None:
+    key = _secret(value)
+    if key is not None and not key.reveal().startswith(NAMED) and len(key.reveal()) < SHORTEST_KEY:
+        raise ValueError(f"it has fewer than {SHORTEST_KEY} characters")
+    return key
 
 
 def _level(value: Any) -> Any:
@@ -133,6 +148,7 @@ def _upper(value: Any) -> Any:
     return value.strip().upper() if isinstance(value, str) else value
 
 
+BucketPrefix = Annotated[str, BeforeValidator(_prefix), Form("a path such as lake/raw")]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Form("names with commas between them")]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, several with commas between them")]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host names with commas between them")]
@@ -141,6 +157,11 @@ KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SS
 KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], BeforeValidator(_upper)]
 VaultPath = Annotated[str, BeforeValidator(_path_in_vault), Form("names with / between them")]
 Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]
+LinkKey = Annotated[
+    Secret | None,
+    PlainValidator(_link_key),
+    Form(f"{SHORTEST_KEY} characters or more, as `openssl rand -hex 32` makes them", secret=True),
+]
 PostgresUrl = Annotated[
     UrlSecret | None,
     _url("postgresql", "postgres"),

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
 
 from contracts.errors import Faults
+from contracts.file_link import FileLinks
 from contracts.ports import (
     Bus,
     Cache,
@@ -43,14 +44,12 @@ if TYPE_CHECKING:
     from adapters.bus.kafka.security import Security
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
+    from adapters.files.s3.bucket import Bucket
     from adapters.log.structured import StructuredLog
     from runtime.settings import Settings
 
 TO_COME: Mapping[tuple[str, str], str] = {
     ("db", "cassandra"): "with the infrastructure adapters",
-    ("fs", "s3"): "with the infrastructure adapters",
-    ("fs", "minio"): "with the infrastructure adapters",
-    ("cache", "redis"): "with the infrastructure adapters",
 }
 """What can be chosen and is not built yet, and when it comes."""
 
@@ -198,9 +197,48 @@ class Adapters:
 
     @cached_property
     def files(self) -> Files:
-        from adapters.files.local import LocalFiles
+        if self.settings.fs == "local":
+            from adapters.files.local import LocalFiles
 
-        return LocalFiles(self.settings.fs_local_root)
+            return LocalFiles(self.settings.fs_local_root, links=self.file_links)
+        from adapters.files.s3.files import S3Files
+
+        return S3Files(self._bucket, clock=self.clock)
+
+    @property
+    def _bucket(self) -> Bucket:
+        """Of `--fs s3`, or of `--fs minio`, which is S3 at an address of its own with the bucket in the path."""
+        from adapters.files.s3.bucket import Bucket
+
+        chosen, minio = self.settings, self.settings.fs == "minio"
+        endpoint = chosen.fs_minio_endpoint if minio else chosen.fs_s3_endpoint
+        keys = "fs_minio" if minio and chosen.fs_minio_access_key is not None else "fs_s3"
+        given = getattr(chosen, f"{keys}_access_key") is not None
+        assert chosen.fs_s3_bucket is not None  # the settings were checked together
+        return Bucket(
+            name=chosen.fs_s3_bucket,
+            prefix=chosen.fs_s3_prefix,
+            endpoint=endpoint.reveal() if endpoint else None,
+            region=chosen.fs_s3_region,
+            access_key=self._credential(f"{keys}_access_key") if given else None,
+            secret_key=self._credential(f"{keys}_secret_key") if given else None,
+            path_style=minio or chosen.fs_s3_path_style,
+            encryption=chosen.fs_s3_sse,
+            kms_key=chosen.fs_s3_kms_key,
+            timeout_s=chosen.fs_s3_timeout_s,
+            attempts=chosen.fs_s3_attempts,
+        )
+
+    @cached_property
+    def file_links(self) -> FileLinks | None:
+        """What signs links to local files; None without a key, and where files are in a bucket."""
+        chosen = self.settings
+        if chosen.fs != "local" or chosen.fs_local_link_key is None:
+            return None
+        base_url = (
+            chosen.fs_local_url.reveal() if chosen.fs_local_url else f"http://{chosen.http_host}:{chosen.http_port}"
+        )
+        return FileLinks(self._credential("fs_local_link_key"), base_url=base_url, clock=self.clock)
 
     @cached_property
     def flags(self) -> Flags:
@@ -211,6 +249,19 @@ class Adapters:
 
     @cached_property
     def cache(self) -> Cache:
+        if self.settings.cache == "redis":
+            from adapters.cache.redis.cache import RedisCache
+
+            url, password = self._password_in("cache_redis_url")
+            return RedisCache(
+                url,
+                password=password,
+                clock=self.clock,
+                log=self.log,
+                metrics=self.metrics,
+                prefix=self.settings.cache_redis_prefix,
+                timeout_s=self.settings.cache_redis_timeout_s,
+            )
         from adapters.cache.memory import MemoryCache
 
         return MemoryCache(

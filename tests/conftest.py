@@ -28,6 +28,7 @@ SERVICES = {
     "postgres": services.Postgres(),
     "redis_server": services.Redis(),
     "kafka": services.Kafka(),
+    "minio": services.Minio(),
     "secured_kafka": services.SecuredKafka(),
     "secured_redis": services.SecuredRedis(),
     "vault": services.Vault(),
@@ -110,6 +111,12 @@ def redis_server() -> services.Running:
 def kafka() -> services.Running:
     """One Kafka for the run; `url` is its bootstrap servers, and its topics are made by whoever needs them."""
     return SERVICES["kafka"].require()
+
+
+@pytest.fixture(scope="session")
+def minio() -> services.Running:
+    """One MinIO for the run; whoever needs a bucket makes one of their own."""
+    return SERVICES["minio"].require()
 
 
 @pytest.fixture(scope="session")

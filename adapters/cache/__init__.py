@@ -1,1 +1,1 @@
-"""The Cache port: `memory` in this process; Redis is to come."""
+"""The Cache port: `memory` in this process, `redis` for all of them."""

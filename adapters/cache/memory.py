@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from contracts.metrics import CACHE_HIT_RATE
+from adapters.cache.flights import Flights
+from adapters.cache.lookups import Lookups
+from adapters.cache.ttl import check_ttl
 from contracts.ports.clock import Clock
 from contracts.ports.metrics import Metrics
 
@@ -34,13 +37,12 @@ class MemoryCache:
         most_bytes: int = 64 << 20,
     ) -> None:
         self._clock = clock
-        self._metrics = metrics
+        self._lookups = Lookups(metrics)
+        self._flights = Flights(clock)
         self._most_entries = most_entries
         self._most_bytes = most_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
-        self._hits = 0
-        self._lookups = 0
 
     @property
     def address(self) -> str:
@@ -66,18 +68,54 @@ class MemoryCache:
         self._bytes = 0
 
     async def get(self, key: str) -> bytes | None:
-        entry = self._living(key)
-        self._lookups += 1
-        if entry is not None:
-            self._hits += 1
+        return (await self.get_many([key])).get(key)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        wanted = dict.fromkeys(keys)
+        found = {key: entry.value for key in wanted if (entry := self._living(key)) is not None}
+        for key in found:
             self._entries.move_to_end(key)
-        if self._metrics is not None:
-            self._metrics.set(CACHE_HIT_RATE, self._hits / self._lookups)
-        return None if entry is None else entry.value
+        self._lookups.add(found=len(found), asked=len(wanted))
+        return found
+
+    async def get_or_load(self, key: str, load: Callable[[], Awaitable[bytes]], *, ttl_s: float | None = None) -> bytes:
+        check_ttl(key, ttl_s)
+        if (value := await self.get(key)) is not None:
+            return value
+
+        async def keep(value: bytes) -> None:
+            self._keep(key, value, ttl_s)
+
+        return await self._flights.value(key, load, keep)
 
     async def set(self, key: str, value: bytes, *, ttl_s: float | None = None) -> None:
-        if ttl_s is not None and not ttl_s > 0:
-            raise ValueError(f"cache key {key!r}: ttl_s={ttl_s} must be more than 0; to forget the key, delete it")
+        await self.set_many({key: value}, ttl_s=ttl_s)
+
+    async def set_many(self, values: Mapping[str, bytes], *, ttl_s: float | None = None) -> None:
+        for key in values:
+            check_ttl(key, ttl_s)
+        self._flights.forget(*values)
+        for key, value in values.items():
+            self._keep(key, value, ttl_s)
+
+    async def delete(self, key: str) -> bool:
+        self._flights.forget(key)
+        there = self._living(key) is not None
+        self._drop(key)
+        return there
+
+    async def exists(self, key: str) -> bool:
+        return self._living(key) is not None
+
+    async def flush(self, prefix: str = "") -> int:
+        self._flights.forget_all(prefix)
+        met = [key for key in self._entries if key.startswith(prefix)]
+        living = sum(self._living(key) is not None for key in met)
+        for key in met:
+            self._drop(key)
+        return living
+
+    def _keep(self, key: str, value: bytes, ttl_s: float | None) -> None:
         self._drop(key)
         size_bytes = len(key.encode("utf-8", "surrogatepass")) + len(value) + OVERHEAD_BYTES
         if size_bytes > self._most_bytes:
@@ -87,21 +125,6 @@ class MemoryCache:
         self._bytes += size_bytes
         while len(self._entries) > self._most_entries or self._bytes > self._most_bytes:
             self._bytes -= self._entries.popitem(last=False)[1].size_bytes
-
-    async def delete(self, key: str) -> bool:
-        there = self._living(key) is not None
-        self._drop(key)
-        return there
-
-    async def exists(self, key: str) -> bool:
-        return self._living(key) is not None
-
-    async def flush(self, prefix: str = "") -> int:
-        met = [key for key in self._entries if key.startswith(prefix)]
-        living = sum(self._living(key) is not None for key in met)
-        for key in met:
-            self._drop(key)
-        return living
 
     def _living(self, key: str) -> _Entry | None:
         entry = self._entries.get(key)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,15 +15,18 @@ from typing import Any
 
 from adapters.files import listing
 from adapters.files.beneath import located, opened_root
-from adapters.files.partial import Partial
-from adapters.files.paths import parts_of, parts_of_prefix
+from adapters.files.partial import Partial, changed, version_of
+from adapters.files.paths import check_condition, parts_of, parts_of_prefix
 from adapters.files.threads import Threads, result
-from contracts.errors import BadInput, Transient, Unavailable
+from adapters.files.turns import turn
+from contracts.errors import BadInput, Faults, Transient, Unavailable
+from contracts.file_link import FileLinks
 from contracts.ports.files import FileInfo, WriteMode
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe without a writer must not hold us up
 _AT_ONCE_BYTES = 1 << 20
 _LISTED_AT_ONCE = 256
+_DELETED_AT_ONCE = 256
 _OUT_OF_ORDER = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENOTCONN)
 
 
@@ -30,11 +34,13 @@ class LocalFiles:
     """Implements `Files` beneath `root`, which `open` makes. Blocking calls run in a few threads of its own.
 
     A stream reads one chunk ahead. A file that another program changes in place while it is read raises `Transient`
-    instead of giving a mixture.
+    instead of giving a mixture. What replaces and deletes in one directory takes turns by a lock on it, so that
+    `if_version` holds between processes too, as long as all of them go through here. `links` makes links.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, links: FileLinks | None = None) -> None:
         self._root = os.path.abspath(root)
+        self._links = links
         self._threads = Threads(name="files")
 
     @property
@@ -125,14 +131,22 @@ class LocalFiles:
         finally:
             ahead.add_done_callback(lambda _: os.close(file))
 
-    async def write(self, path: str, data: bytes | AsyncIterable[bytes], *, mode: WriteMode = "overwrite") -> FileInfo:
-        partial = await self._threads.run(lambda: self._begun(path, mode), undo=Partial.close)
+    async def write(
+        self,
+        path: str,
+        data: bytes | AsyncIterable[bytes],
+        *,
+        mode: WriteMode = "overwrite",
+        if_version: str | None = None,
+    ) -> FileInfo:
+        check_condition(mode, if_version)
+        partial = await self._threads.run(lambda: self._begun(path, mode, if_version), undo=Partial.close)
         step = None
         try:
             async for piece in _pieces(data):
-                step = self._threads.submit(_acting(path, partial.add, piece))
+                step = self._threads.submit(_acting(path, functools.partial(partial.add, piece)))
                 await result(step)
-            step = self._threads.submit(_acting(path, partial.publish, mode))
+            step = self._threads.submit(_acting(path, lambda: partial.publish(mode, if_version)))
             return _info(path, await result(step))
         finally:
             # A step that was cancelled may still run: what it works on is closed behind it.
@@ -154,19 +168,29 @@ class LocalFiles:
 
     async def delete(self, path: str) -> None:
         """Of a link only the link is removed."""
+        await self.delete_many([path])
 
-        def delete() -> None:
-            parts = parts_of(path)
-            try:
-                with _named(path), located(self._root, parts, path=path, follow=False) as (directory, name):
-                    if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-                        raise _is_directory(path)
-                    os.unlink(name, dir_fd=directory)
-                    os.fsync(directory)
-            except FileNotFoundError:
-                return
+    async def delete_many(self, paths: Iterable[str]) -> None:
+        """Of links only the links are removed."""
+        located_at = [(path, parts_of(path)) for path in paths]
 
-        await self._threads.run(delete)
+        def delete(some: Iterable[tuple[str, Sequence[str]]]) -> None:
+            for path, parts in some:
+                self._delete(path, parts)
+
+        for begin in range(0, len(located_at), _DELETED_AT_ONCE):
+            some = located_at[begin : begin + _DELETED_AT_ONCE]
+            await self._threads.run(functools.partial(delete, some))
+
+    async def link(self, path: str, *, expires_s: float) -> str:
+        """Raises `Faults` without a key to sign with."""
+        parts_of(path)
+        if self._links is None:
+            raise Faults(
+                "files",
+                ["links to local files are signed, and there is no key: set FS_LOCAL_LINK_KEY"],
+            )
+        return await self._links.make(path, expires_s=expires_s)
 
     def _status(self, path: str) -> os.stat_result:
         parts = parts_of(path)
@@ -187,25 +211,43 @@ class LocalFiles:
             raise
         return file, status
 
-    def _begun(self, path: str, mode: WriteMode) -> Partial:
-        if mode not in ("overwrite", "create"):
-            raise ValueError(f"mode={mode!r} must be overwrite or create")
+    def _begun(self, path: str, mode: WriteMode, if_version: str | None) -> Partial:
         parts = parts_of(path)
-        with _named(path, writing=True), located(self._root, parts, path=path, make=True) as (directory, name):
-            try:
-                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            except FileNotFoundError:
-                pass
-            else:
-                if mode == "create":
-                    raise FileExistsError(errno.EEXIST, "there is such a file already", path)
-                _check_regular(status, path)
-            return _partial(os.dup(directory), name)
+        make = if_version is None
+        try:
+            with _named(path, writing=True), located(self._root, parts, path=path, make=make) as (directory, name):
+                try:
+                    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                except FileNotFoundError:
+                    if if_version is not None:
+                        raise
+                else:
+                    if mode == "create":
+                        raise FileExistsError(errno.EEXIST, "there is such a file already", path)
+                    _check_regular(status, path)
+                    if if_version not in (None, version := version_of(status)):
+                        raise changed(path, str(if_version), f"it is {version} now")
+                return _partial(os.dup(directory), name, path)
+        except FileNotFoundError:
+            if if_version is None:
+                raise
+            raise changed(path, if_version, "it is not there") from None
+
+    def _delete(self, path: str, parts: Sequence[str]) -> None:
+        try:
+            with _named(path), located(self._root, parts, path=path, follow=False) as (directory, name):
+                if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                    raise _is_directory(path)
+                with turn(directory):
+                    os.unlink(name, dir_fd=directory)
+                os.fsync(directory)
+        except FileNotFoundError:
+            return
 
 
-def _partial(directory: int, name: str) -> Partial:
+def _partial(directory: int, name: str, path: str) -> Partial:
     try:
-        return Partial(directory, name)
+        return Partial(directory, name, path=path)
     except BaseException:
         os.close(directory)
         raise
@@ -227,10 +269,10 @@ async def _pieces(data: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     yield b"".join(held)
 
 
-def _acting(path: str, act: Callable[[Any], Any], argument: object) -> Callable[[], Any]:
+def _acting(path: str, act: Callable[[], Any]) -> Callable[[], Any]:
     def acting() -> Any:
         with _named(path, writing=True):
-            return act(argument)
+            return act()
 
     return acting
 
@@ -278,12 +320,8 @@ def _is_directory(path: str) -> IsADirectoryError:
 
 
 def _check_unchanged(file: int, before: os.stat_result, path: str) -> None:
-    if _version(os.fstat(file)) != _version(before):
+    if version_of(os.fstat(file)) != version_of(before):
         raise Transient(f"{path} was changed in place while it was read: write files aside and rename them")
-
-
-def _version(status: os.stat_result) -> str:
-    return f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
 
 
 def _info(path: str, status: os.stat_result) -> FileInfo:
@@ -291,5 +329,5 @@ def _info(path: str, status: os.stat_result) -> FileInfo:
         path=path,
         size_bytes=status.st_size,
         modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
-        version=_version(status),
+        version=version_of(status),
     )

@@ -5,23 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from typing import Literal
 
 from adapters.files.paths import PARTIAL_PREFIX
+from adapters.files.turns import turn
+from contracts.errors import Conflict
+from contracts.ports.files import WriteMode
 
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS, errno.EPERM)
 
 
 class Partial:
-    """Content on its way to `name` in an open directory, which it closes at its end. Every method blocks.
+    """Content on its way to `name` in an open directory, which it closes at its end; errors call it `path`. Every
+    method blocks.
 
     Where the system has files without a name (Linux), a process that is killed leaves nothing behind; elsewhere it
     leaves a file with a name that no list shows. `publish` makes content and name durable.
     """
 
-    def __init__(self, directory: int, name: str) -> None:
+    def __init__(self, directory: int, name: str, *, path: str) -> None:
         self._directory = directory
         self._name = name
+        self._path = path
         self._partial: str | None = None
         self._file = self._make()
 
@@ -31,8 +35,9 @@ class Partial:
         while rest:
             rest = rest[os.write(self._file, rest) :]
 
-    def publish(self, mode: Literal["overwrite", "create"]) -> os.stat_result:
-        """Give it its name in one step; raises `FileExistsError` with `create` when that is taken."""
+    def publish(self, mode: WriteMode, if_version: str | None = None) -> os.stat_result:
+        """Give it its name in one step; raises `FileExistsError` with `create` when that is taken, `Conflict` with
+        `if_version` when what has it is not that version."""
         os.fsync(self._file)
         status = os.fstat(self._file)
         if mode == "create":
@@ -42,7 +47,11 @@ class Partial:
                 partial = _fresh_name()
                 self._link(partial)
                 self._partial = partial
-            os.replace(self._partial, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            # In turn with everybody, so that what is compared is what is replaced.
+            with turn(self._directory, needed=if_version is not None):
+                if if_version is not None:
+                    self._compare(if_version)
+                os.replace(self._partial, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
             self._partial = None
         os.fsync(self._directory)
         self.close()
@@ -59,6 +68,14 @@ class Partial:
             os.close(self._file)
             os.close(self._directory)
             self._file = -1
+
+    def _compare(self, if_version: str) -> None:
+        try:
+            status = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            raise changed(self._path, if_version, "it is not there") from None
+        if (version := version_of(status)) != if_version:
+            raise changed(self._path, if_version, f"it is {version} now")
 
     def _make(self) -> int:
         unnamed: int = getattr(os, "O_TMPFILE", 0)
@@ -80,6 +97,16 @@ class Partial:
         else:
             both = {"src_dir_fd": self._directory, "dst_dir_fd": self._directory}
             os.link(self._partial, name, **both, follow_symlinks=False)
+
+
+def version_of(status: os.stat_result) -> str:
+    """Another one whenever the content is another one."""
+    return f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
+
+
+def changed(path: str, if_version: str, why: str) -> Conflict:
+    """The refusal to replace another version than the one that was named."""
+    return Conflict(f"{path} is not of version {if_version} any more, {why}: read it again, and write anew")
 
 
 def _fresh_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.errors import BadInput
+from contracts.ports.files import WriteMode
 
 LONGEST_NAME_BYTES = 255
 LONGEST_PATH_BYTES = 1024
@@ -29,6 +30,14 @@ def parts_of_prefix(prefix: str) -> tuple[list[str], str]:
     *directories, start = prefix.split("/")
     _check_parts(prefix, [*directories, *([start] if start else [])])
     return directories, start
+
+
+def check_condition(mode: WriteMode, if_version: str | None) -> None:
+    """Raises `ValueError` for a condition of a write that there can't be."""
+    if mode not in ("overwrite", "create"):
+        raise ValueError(f"mode={mode!r} must be overwrite or create")
+    if mode == "create" and if_version is not None:
+        raise ValueError("mode='create' makes a file and if_version replaces one: give one of them")
 
 
 def _check(path: str) -> None:

@@ -50,9 +50,10 @@ class References:
         found: dict[Any, Reference] = {}
         asked: dict[Any, str] = {}
         known_missing = 0
-        for key in set(keys):
-            place = self._place(key)
-            cached = await cache.get(place)
+        places = {key: self._place(key) for key in keys}
+        cached_at = await cache.get_many(places.values())
+        for key, place in places.items():
+            cached = cached_at.get(place)
             if cached is None or (anew and cached == NOTHING):
                 asked[key] = place
             elif cached == NOTHING:
@@ -86,11 +87,11 @@ class References:
         return {key: _encoder.encode(values) for key, *values in (row.values() for row in rows)}
 
     async def _keep(self, asked: Mapping[Any, str], read: Mapping[Any, bytes], cache: Cache) -> None:
-        fresh_s, missing_s = self._lookup.fresh_s, self._lookup.missing_s
-        for key, place in asked.items():
-            row = read.get(key, NOTHING)
-            if ttl_s := missing_s if row is NOTHING else fresh_s:
-                await cache.set(place, row, ttl_s=ttl_s)
+        if fresh_s := self._lookup.fresh_s:
+            await cache.set_many({asked[key]: row for key, row in read.items()}, ttl_s=fresh_s)
+        if missing_s := self._lookup.missing_s:
+            missing = {place: NOTHING for key, place in asked.items() if key not in read}
+            await cache.set_many(missing, ttl_s=missing_s)
 
     def _place(self, key: Any) -> str:
         return self._prefix + hashlib.blake2b(str(key).encode(), digest_size=16).hexdigest()

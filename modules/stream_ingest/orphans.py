@@ -25,29 +25,28 @@ async def clean(name: str, lake: Lake, db: Db, files: Files, now: datetime, *, d
     """Removes files that are named as ours are, are old, and that no manifest lists. Raises `Conflict` while somebody
     else does so: what one of them saw as old, the other could have removed and a batch made anew."""
     root = lake.path.strip("/")
-    removed, size = [], 0
+    removed: list[FileInfo] = []
     async with db.transaction() as tx:
         if not await tx.fetch_value(_ONE_AT_A_TIME, f"lake {root}"):
             raise Conflict(f"{root}, the lake {name}, is being cleaned already: wait for it")
-        async for info in _orphans(tx, files, root, now):
+        async for some in _orphans(tx, files, root, now):
             if not dry_run:
-                await files.delete(info.path)
-            removed.append(info.path)
-            size += info.size_bytes
-    return CleanedLake(lake=name, files=tuple(removed), bytes=size)
+                await files.delete_many([info.path for info in some])
+            removed += some
+    size = sum(info.size_bytes for info in removed)
+    return CleanedLake(lake=name, files=tuple(info.path for info in removed), bytes=size)
 
 
-async def _orphans(db: Queries, files: Files, root: str, now: datetime) -> AsyncIterator[FileInfo]:
+async def _orphans(db: Queries, files: Files, root: str, now: datetime) -> AsyncIterator[list[FileInfo]]:
+    """Some at a time."""
     some: list[FileInfo] = []
     async for info in files.list(f"{root}/date="):
         if now - info.modified_at >= OLD and _NAME.fullmatch(info.path[len(root) + 1 :]):
             some.append(info)
         if len(some) == _ASKED_AT_ONCE:
-            for orphan in await _unlisted(db, some):
-                yield orphan
+            yield await _unlisted(db, some)
             some = []
-    for orphan in await _unlisted(db, some):
-        yield orphan
+    yield await _unlisted(db, some)
 
 
 async def _unlisted(db: Queries, infos: Sequence[FileInfo]) -> list[FileInfo]:

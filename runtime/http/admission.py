@@ -1,9 +1,9 @@
 """Who may ask what: a pure decision about one request, before any of its body is read.
 
-Health and metrics answer to anyone. Everything else answers on loopback only, until an API key is made or a token is
-set; then it answers to the bearer of one, within the key's scopes. A web page that a person of this machine looks at
-must not be able to ask anything: `Host` is checked (it could have its own name lead here), and what changes something
-takes JSON from no other origin.
+Health and metrics answer to anyone; a link to a file is right or wrong by its own signature. Everything else answers
+on loopback only, until an API key is made or a token is set; then it answers to the bearer of one, within the key's
+scopes. A web page that a person of this machine looks at must not be able to ask anything: `Host` is checked (it could
+have its own name lead here), and what changes something takes JSON from no other origin.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from contracts.api_key import ADMIN, VIEW, Caller
+from contracts.file_link import PLACE as LINKED_FILES
 from contracts.ports import Secret
 from runtime.http.listen import is_loopback
 
@@ -80,14 +81,20 @@ def admit(rules: Rules, asked: Asked, keys: Keys | None) -> Caller | Refusal:
     public = asked.path in PUBLIC
     if asked.local_port == rules.metrics_port and rules.metrics_port is not None and not public:
         return Refusal(status=404, error="this port has /metrics and /health only")
-    if not (public and not is_near(rules, asked)) and (refusal := _host_refusal(rules, asked)):
+    open_to_all = public or by_link(asked)
+    if not (open_to_all and not is_near(rules, asked)) and (refusal := _host_refusal(rules, asked)):
         return refusal
-    if public:
+    if open_to_all:
         return ANYONE
     caller = caller_of(rules, asked, keys)
     if isinstance(caller, Refusal) or asked.method in SAFE:
         return caller
     return _write_refusal(asked) or caller
+
+
+def by_link(asked: Asked) -> bool:
+    """Whether it reads a file by a link, whose signature is looked at where it is served."""
+    return asked.path.startswith(LINKED_FILES) and asked.method in SAFE
 
 
 def is_near(rules: Rules, asked: Asked) -> bool:

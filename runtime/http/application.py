@@ -8,14 +8,21 @@ from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 
 from contracts.errors import MillraceError
-from runtime.http import commands, describing, gate, health, jobs, letters, mounted, problems, scopes
+from runtime.http import commands, describing, files, gate, health, jobs, letters, mounted, problems, scopes
 from runtime.http.admission import Rules
 from runtime.http.body import BODY_BYTES
 from runtime.http.keyring import Keyring
 from runtime.http.site import Site
 from runtime.http.tracing import TracedRequests
 
-HANDLERS = [*describing.HANDLERS, *health.HANDLERS, *commands.HANDLERS, *jobs.HANDLERS, *letters.HANDLERS]
+HANDLERS = [
+    *describing.HANDLERS,
+    *health.HANDLERS,
+    *commands.HANDLERS,
+    *jobs.HANDLERS,
+    *letters.HANDLERS,
+    *files.HANDLERS,
+]
 
 
 def application(site: Site, rules: Rules, keyring: Keyring) -> gate.Gate:

@@ -25,6 +25,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_TIMEOUT_S = 30.0
+DOWNLOAD_TIMEOUT_S = 3600.0
+"""A file may take longer, as long as its reader takes some of it within `REQUEST_TIMEOUT_S`."""
 
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -63,7 +65,7 @@ class Gate:
         asked = _asked(scope)
         given = asked.headers.get("x-correlation-id", ("",))[0]
         correlation_id = kept(given) or self._clock.new_id()
-        answer = _Answer(send, correlation_id)
+        answer = _Answer(send, correlation_id, self._clock)
         began_at = self._clock.monotonic()
         with about(correlation_id=correlation_id):
             caller = await self._answered(scope, receive, answer, asked, correlation_id)
@@ -74,7 +76,7 @@ class Gate:
     ) -> Caller:
         """Who it was that asked."""
         caller = admission.ANYONE
-        timeout_s = self._longer.get(asked.path, REQUEST_TIMEOUT_S)
+        timeout_s = DOWNLOAD_TIMEOUT_S if admission.by_link(asked) else self._longer.get(asked.path, REQUEST_TIMEOUT_S)
         try:
             async with self._clock.timeout(timeout_s):
                 body = Body(asked, receive, self._clock)
@@ -104,8 +106,9 @@ class Gate:
         # PostgreSQL can't keep a NUL, so nothing has one in its name: better said here than by the database.
         if "\x00" in asked.path or b"%00" in scope.get("query_string", b""):
             return Refusal(status=400, error="no path and no parameter may have a NUL character")
-        # Probes and scrapes never wait for the database.
-        keys = self._keyring.last if asked.path in admission.PUBLIC else await self._keyring.known()
+        # Probes and scrapes never wait for the database, nor does a link, which needs no key.
+        asks_for_none = asked.path in admission.PUBLIC or admission.by_link(asked)
+        keys = self._keyring.last if asks_for_none else await self._keyring.known()
         return admission.admit(self._rules, asked, keys)
 
     def _tell(self, asked: Asked, status: int, took_s: float, caller: Caller) -> None:
@@ -118,8 +121,9 @@ class Gate:
 class _Answer:
     """`send` with the headers that every answer carries; knows what was sent."""
 
-    def __init__(self, send: Send, correlation_id: str) -> None:
+    def __init__(self, send: Send, correlation_id: str, clock: Clock) -> None:
         self._send = send
+        self._clock = clock
         self._own = (*_ALWAYS, (b"x-correlation-id", correlation_id.encode()))
         self.status = 0
 
@@ -127,7 +131,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": self._headers(list(message.get("headers", ())))}
-        await self._send(message)
+        async with self._clock.timeout(REQUEST_TIMEOUT_S):
+            await self._send(message)
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         given = {name.lower() for name, _ in headers}

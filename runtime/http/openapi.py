@@ -12,7 +12,7 @@ from contracts.http import HttpRoute
 from contracts.module import JobRoute, Module, Route
 from runtime.descriptor import PROMISES, guarantee_of
 from runtime.http.problem import PROBLEM, Problem
-from runtime.http.scopes import COMMAND, PUBLIC, needed
+from runtime.http.scopes import COMMAND, LINK, PUBLIC, needed
 from runtime.schema import schema_of
 
 TEMPLATE = "/commands/{address}"
@@ -49,7 +49,7 @@ def document(handlers: Sequence[Any], routes: Iterable[tuple[Module, Route]], *,
         for operation in item.values():
             operation["responses"].pop("400", None)
             operation["responses"]["default"] = _PROBLEM
-            if operation["x-scope"] == PUBLIC:
+            if operation["x-scope"] in (PUBLIC, LINK):
                 operation["security"] = []
     made.setdefault("components", {})["securitySchemes"] = _SCHEMES
     made["security"] = [{name: []} for name in _SCHEMES]

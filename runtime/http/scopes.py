@@ -13,6 +13,8 @@ from contracts.http import Refused
 
 PUBLIC = "public"
 """Health and metrics, for which nobody has to say who they are."""
+LINK = "link"
+"""Files by link: the signature is looked at where they are served."""
 COMMAND = "run:JOB or publish:ADDRESS"
 _JOB = "run."
 
@@ -29,7 +31,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     """Raises `Refused` (403) unless the caller may. It awaits nothing, and must be `async`: Litestar would run a plain
     function in a thread."""
     scope = needed(handler.opt.get("scope", ADMIN), connection.path_params)
-    if scope == PUBLIC:
+    if scope in (PUBLIC, LINK):
         return
     caller: Caller = connection.scope["state"]["caller"]
     if not caller.may(scope):

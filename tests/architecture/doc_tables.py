@@ -53,7 +53,7 @@ def commands_table() -> str:
 def http_table() -> str:
     from runtime.http import openapi
     from runtime.http.application import HANDLERS
-    from runtime.http.scopes import COMMAND, PUBLIC
+    from runtime.http.scopes import COMMAND, LINK, PUBLIC
 
     paths = openapi.document(HANDLERS, [], version="")["paths"] | {openapi.TEMPLATE: None}
     rows = []
@@ -62,7 +62,7 @@ def http_table() -> str:
         rows += [
             (
                 _code(f"{method.upper()} {path}"),
-                "anyone" if operation["x-scope"] == PUBLIC else _code(operation["x-scope"]),
+                {PUBLIC: "anyone", LINK: "whoever has the link"}.get(scope := operation["x-scope"], _code(scope)),
                 operation["summary"],
             )
             for method, operation in item.items()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from contracts.errors import BadInput
-from contracts.ports.files import Files
+from contracts.errors import BadInput, Conflict, Faults
+from contracts.ports.files import LONGEST_LINK_S, Files
+
+Fetch = Callable[[str], Awaitable[tuple[int, bytes]]]
+"""What a stranger gets with a URL: the status and the content."""
 
 
-async def exercise_files(files: Files) -> None:
-    """Run every promise of the port against opened, empty `files`."""
+async def exercise_files(files: Files, fetch: Fetch | None = None) -> None:
+    """Run every promise of the port against opened, empty `files`; without `fetch` they can make no links."""
     await _writes_and_reads(files)
     await _reads_ranges(files)
     await _streams(files)
@@ -23,7 +28,12 @@ async def exercise_files(files: Files) -> None:
     await _creates_once(files)
     await _writes_whole_or_not_at_all(files)
     await _changes_its_version(files)
+    await _replaces_the_version_that_it_is_told(files)
+    await _writes_what_is_large(files)
+    await _deletes_many(files)
+    await _links(files, fetch)
     await files.check()
+    assert files.address
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -38,8 +48,7 @@ async def names(files: Files, prefix: str = "") -> list[str]:
 
 
 async def _empty(files: Files) -> None:
-    for path in await names(files):
-        await files.delete(path)
+    await files.delete_many(await names(files))
 
 
 async def _writes_and_reads(files: Files) -> None:
@@ -210,4 +219,105 @@ async def _changes_its_version(files: Files) -> None:
     second = await files.write("v", b"bbb")
     assert second.version != first.version
     assert (await files.stat("v")).version == second.version
+    await _empty(files)
+
+
+async def _replaces_the_version_that_it_is_told(files: Files) -> None:
+    first = await files.write("k/v", b"first")
+    second = await files.write("k/v", b"second", if_version=first.version)
+    assert await files.stat("k/v") == second
+    for content in (b"third", pieces(b"th", b"ird")):
+        with pytest.raises(Conflict, match=r"k/v is not of version .*read it again"):
+            await files.write("k/v", content, if_version=first.version)
+    for missing in ("k/none", "nowhere/none"):
+        with pytest.raises(Conflict, match="none is not of version"):
+            await files.write(missing, b"x", if_version=first.version)
+    assert await names(files) == ["k/v"]
+    assert await files.read("k/v") == b"second"
+    with pytest.raises(ValueError, match="give one of them"):
+        await files.write("k/v", b"x", mode="create", if_version=first.version)
+
+    async def add_one() -> int:
+        """As many attempts as it takes to count one up, with everybody doing so."""
+        attempts = 0
+        while True:
+            attempts += 1
+            seen = await files.stat("k/count")
+            number = int(await files.read("k/count"))
+            try:
+                await files.write("k/count", b"%d" % (number + 1), if_version=seen.version)
+                return attempts
+            except Conflict:
+                pass
+
+    await files.write("k/count", b"0")
+    await asyncio.gather(*(add_one() for _ in range(6)))
+    assert int(await files.read("k/count")) == 6, "no write is lost"
+    await _empty(files)
+
+
+async def _writes_what_is_large(files: Files) -> None:
+    """More than a bucket takes in one piece, in pieces of odd sizes, smaller and larger than its own."""
+    content = hashlib.shake_256(b"large").digest(8_500_001)
+
+    async def odd(*sizes: int) -> AsyncIterator[bytes]:
+        at = 0
+        for size in sizes:
+            yield content[at : at + size]
+            at += size
+        yield content[at:]
+
+    info = await files.write("large", content[1:])
+    for data in (content, odd(1, 4_999_999, 17, 0)):
+        info = await files.write("large", data)
+        assert info.size_bytes == len(content)
+        assert info == await files.stat("large")
+    assert await files.read("large") == content
+    assert await files.read("large", offset=8_388_600, size_bytes=16) == content[8_388_600:8_388_616]
+    with pytest.raises(FileExistsError):
+        await files.write("large", odd(5), mode="create")
+    replaced = await files.write("large", odd(8_400_000), if_version=info.version)
+    with pytest.raises(Conflict):
+        await files.write("large", odd(5), if_version="0" * 32)
+    assert await files.stat("large") == replaced
+    await files.write("new", odd(7), mode="create")
+    seen = hashlib.sha256()
+    async for chunk in files.stream("new"):
+        seen.update(chunk)
+    assert seen.hexdigest() == hashlib.sha256(content).hexdigest()
+    await _empty(files)
+
+
+async def _deletes_many(files: Files) -> None:
+    paths = [f"m/{number}" for number in range(7)]
+    for path in paths:
+        await files.write(path, b"x")
+    with pytest.raises(BadInput):
+        await files.delete_many([*paths, "../up"])
+    assert await names(files) == paths
+    await files.delete_many([*paths[:-1], "m/missing", "no/where"])
+    assert await names(files) == paths[-1:]
+    await files.delete_many(iter(paths))
+    await files.delete_many([])
+    assert await names(files) == []
+
+
+async def _links(files: Files, fetch: Fetch | None) -> None:
+    if fetch is None:
+        with pytest.raises(Faults, match="set FS_LOCAL_LINK_KEY"):
+            await files.link("a", expires_s=60)
+        return
+    await files.write("l/ünï code+&?.csv", b"linked")
+    await files.write("l/other", b"other")
+    url = await files.link("l/ünï code+&?.csv", expires_s=60)
+    assert await fetch(url) == (200, b"linked")
+    status, content = await fetch(re.sub(r"/l/[^?]+", "/l/other", url))
+    assert (status, content == b"other") == (403, False)
+    status, _ = await fetch(await files.link("l/none", expires_s=60))
+    assert status == 404
+    for wrong in (0, 0.5, -1, LONGEST_LINK_S + 1, float("nan")):
+        with pytest.raises(ValueError, match="from 1 to"):
+            await files.link("l/other", expires_s=wrong)
+    with pytest.raises(BadInput):
+        await files.link("../l", expires_s=60)
     await _empty(files)

@@ -165,7 +165,10 @@ async def test_messages_of_a_stream_are_kept_in_order(environ: dict[str, str], t
             ["HTTP_PORT (environment) is 'a lot'", "DRAIN_TIMEOUT_S (environment) is '-1'", "MILLRACE_DB", "oracle"],
         ),
         ({"MODULES": "stpes,orders,nothing"}, ["there is no module 'stpes'", "did you mean steps?", "'nothing'"]),
-        ({"MILLRACE_CACHE": "redis", "CACHE_REDIS_URL": "redis://x"}, ["--cache redis is not built yet"]),
+        (
+            {"MILLRACE_DB": "cassandra", "DB_CASSANDRA_HOSTS": "x:9042", "DB_CASSANDRA_KEYSPACE": "shop"},
+            ["--db cassandra is not built yet"],
+        ),
     ],
 )
 async def test_wrong_settings_are_told_all_at_once(

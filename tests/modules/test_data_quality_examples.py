@@ -49,7 +49,7 @@ async def test_orders(etl: Etl, running: Running) -> None:
     shown = await show_failures(ShowFailures(suite="orders"), etl.db)
     assert "example.org" not in str(shown)
     assert [(line.name, line.verdict) for line in await list_quality(ListQuality(), etl.db, CATALOG)] == [
-        ("orders", "pass"), ("orders_placed", None), ("trips", None),
+        ("orders", "pass"), ("orders_by_day", None), ("orders_placed", None), ("trips", None),
     ]  # fmt: skip
 
 

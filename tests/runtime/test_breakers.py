@@ -374,6 +374,22 @@ async def test_a_route_waits_for_its_dependency_and_others_go_on(clock: ManualCl
     assert sorted(shop.kept) == list(range(21))
 
 
+async def test_a_cache_that_work_goes_on_without_makes_no_route_wait(clock: ManualClock) -> None:
+    class FallingThrough(MemoryCache):
+        async def check(self) -> None:
+            raise Unavailable("the cache", "it is off; work goes on without it")
+
+    shop = Shop()
+    cache = FallingThrough(clock, metrics=MemoryMetrics(), most_entries=100, most_bytes=1 << 20)
+    async with harness(shop.module, clock=clock, cache=cache) as running:
+        ready = await Readiness(running.worker).report()
+        assert (ready.status, ready.ok, ready.routes) == ("degraded", True, ())
+        assert ready.checks["cache"].status == "unavailable"
+        await running.publish("orders.raw", Order(number=1))
+        await running.settled()
+    assert sorted(shop.kept) == [1]
+
+
 async def test_a_drain_does_not_wait_for_what_a_breaker_holds(clock: ManualClock) -> None:
     async with shop_with_cache(clock) as (_, cache, running):
         cache.up = False

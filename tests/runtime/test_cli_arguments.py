@@ -91,9 +91,9 @@ def test_auto_migration_can_be_switched_off_on_either_side(millrace: CommandLine
 
 
 def test_an_adapter_that_is_still_to_come_is_said_plainly(millrace: CommandLine) -> None:
-    millrace.set(CACHE_REDIS_URL="redis://localhost:6379/0")
-    [fault] = faults_of(millrace("run", "steps", "3", "--cache", "redis"))
-    assert "--cache redis is not built yet" in fault
+    millrace.set(DB_CASSANDRA_HOSTS="localhost:9042", DB_CASSANDRA_KEYSPACE="shop")
+    [fault] = faults_of(millrace("run", "steps", "3", "--db", "cassandra"))
+    assert "--db cassandra is not built yet" in fault
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

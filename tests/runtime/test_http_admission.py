@@ -87,6 +87,15 @@ def test_nothing_but_the_token_opens(given: str) -> None:
     assert ask(WITH_TOKEN, authorization=given) == 401
 
 
+def test_a_link_to_a_file_is_let_through_to_where_its_signature_is_looked_at() -> None:
+    for rules in (OPEN, WITH_TOKEN, BEYOND):
+        assert ask(rules, "/files/a.csv", peer="10.0.0.9", host="whatever.example") == 0
+        assert ask(rules, "/files/a.csv", "HEAD", peer="10.0.0.9", host="whatever.example") == 0
+        assert ask(rules, "/files/a.csv", "POST", peer="10.0.0.9", host="whatever.example", **JSON) != 0
+        assert ask(rules, "/filesystem", peer="10.0.0.9") != 0
+    assert ask(Rules(token=None, on_loopback=True, metrics_port=8080), "/files/a.csv") == 404
+
+
 def test_two_authorizations_are_none() -> None:
     headers = {"host": ["localhost"], "authorization": ["Bearer s3cret", "Bearer s3cret"]}
     asked = Asked(method="GET", path="/jobs", peer="127.0.0.1", local=None, local_port=8080, headers=headers)

@@ -179,6 +179,9 @@ SECRET_ENVIRON = {
     "FS_MINIO_ENDPOINT": "http://me:hunter2@minio:9000",
     "FS_MINIO_ACCESS_KEY": "hunter2",
     "FS_MINIO_SECRET_KEY": "hunter2",
+    "FS_S3_ACCESS_KEY": "hunter2",
+    "FS_S3_SECRET_KEY": "hunter2",
+    "FS_LOCAL_LINK_KEY": "hunter2" * 5,
     "HTTP_TOKEN": "hunter2",
 }
 
@@ -206,6 +209,7 @@ def test_secrets_show_nowhere(tmp_path: Path) -> None:
         ("DB_POSTGRES_URL", "hunter2:x"),
         ("DB_POSTGRES_URL", "postgresql://me:hunter2@db:port/x"),
         ("DB_POSTGRES_URL", "postgresql://me:hunter2@db:99999/x"),
+        ("FS_LOCAL_LINK_KEY", "hunter2"),
         ("CACHE_REDIS_URL", "redis://:hunter2@"),
         ("CACHE_REDIS_URL", "redis://[hunter2"),
         ("FS_MINIO_ENDPOINT", "minio:9000/hunter2"),
@@ -288,6 +292,10 @@ KAFKA = {"MQ_KAFKA_BOOTSTRAP_SERVERS": "k:9092"}
         ({}, {"cache": "redis"}, "--cache redis needs CACHE_REDIS_URL"),
         ({}, {"fs": "s3"}, "--fs s3 needs FS_S3_BUCKET"),
         ({"FS_S3_BUCKET": "lake"}, {"fs": "minio"}, "--fs minio needs FS_MINIO_ENDPOINT"),
+        ({"FS_S3_ACCESS_KEY": "hunter2"}, {}, "FS_S3_ACCESS_KEY is set without FS_S3_SECRET_KEY"),
+        ({"FS_MINIO_SECRET_KEY": "hunter2"}, {}, "FS_MINIO_SECRET_KEY is set without FS_MINIO_ACCESS_KEY"),
+        ({"FS_S3_KMS_KEY": "alias/lake", "FS_S3_SSE": "AES256"}, {}, "FS_S3_KMS_KEY needs FS_S3_SSE=aws:kms"),
+        ({"FS_S3_PREFIX": "lake/../other"}, {}, "it has an empty name, . or .. in it"),
         ({}, {"secrets": "file"}, "--secrets file needs SECRETS_FILE"),
         ({"METRICS_PROMETHEUS_PORT": "8080"}, {}, "are both 8080"),
     ],
@@ -297,6 +305,7 @@ def test_settings_that_need_each_other(
 ) -> None:
     (fault,) = faults_of(tmp_path, environ, **overrides)
     assert expected in fault
+    assert "hunter2" not in fault
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ class Wire:
         if isinstance(error, TimeoutError):
             return Unavailable(NAME, f"{self._server.address} did not answer within {self._timeout_s:g} s{hint}")
         if isinstance(error, RedisError | OSError | asyncio.CancelledError):
-            return Unavailable(NAME, f"{self._server.address}: {in_words(error)}")
+            return Unavailable(NAME, f"{self._server.address}: {in_words(error, otherwise=hint)}")
         return error
 
 

@@ -6,9 +6,12 @@ import ssl
 
 from redis.exceptions import AuthenticationError, NoPermissionError
 
+FOR_TLS = "; is it a port for TLS, and does it want a certificate of ours?"
 
-def in_words(error: BaseException) -> str:
-    """Of a connection that could not be made, or of a reply; without any secret."""
+
+def in_words(error: BaseException, *, otherwise: str = "") -> str:
+    """Of a connection that could not be made, or of a reply; without any secret. `otherwise` is added to what says
+    nothing of itself: who has no certificate is told so in TLS 1.3, or is cut off before it can read that."""
     said = str(error) or type(error).__name__
     if isinstance(error, NoPermissionError) or "NOPERM" in said or "can't run this command" in said:
         return f"{said}; grant it to this user: docs/security.md has the rules that a worker needs"
@@ -18,5 +21,5 @@ def in_words(error: BaseException) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in said:
         return f"{said}; name the authority that signed its certificate, and the server as its certificate does"
     if isinstance(cause, ssl.SSLError) or "SSL" in said:
-        return f"{said}; is it a port for TLS, and does it want a certificate of ours?"
-    return said
+        return f"{said}{FOR_TLS}"
+    return f"{said}{otherwise}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
-from redis.credentials import CredentialProvider
 
+from adapters.bus.redis_stream.refusal import FOR_TLS
 from adapters.bus.redis_stream.script import Scripts
+from adapters.redis_password import LookedUp, without_user
 from contracts.errors import Faults
 from contracts.ports.secrets import Credential
 
@@ -27,21 +28,6 @@ class ContextConnection(SSLConnection):
 
     def _connection_arguments(self) -> Mapping[str, Any]:
         return {**super()._connection_arguments(), "ssl": self._tls}
-
-
-class LookedUp(CredentialProvider):
-    """A user's password as it is when a connection is made."""
-
-    def __init__(self, user: str, password: Credential) -> None:
-        self._user = user
-        self._password = password
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        raise NotImplementedError("connections of the bus are made by the event loop, which awaits the password")
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        password = (await self._password()).reveal()
-        return (self._user, password) if self._user else (password,)
 
 
 class Server:
@@ -64,7 +50,7 @@ class Server:
         self.scripts = Scripts()
         self.options: dict[str, Any] = {} if tls is None else {"connection_class": ContextConnection, "tls": tls}
         if password is not None:
-            url, user = _without_user(url)
+            url, user = without_user(url)
             self.options["credential_provider"] = LookedUp(user, password)
         self.url = url
         self._address = _shown(url)
@@ -89,18 +75,13 @@ class Server:
 
     @property
     def hint(self) -> str:
-        """For a server that does not answer the first word: one that speaks plainly waits for more of it."""
-        return "; is it a port for TLS?" if self._address.startswith("rediss:") else ""
+        """For a server that does not answer the first word, or cuts us off: one that speaks plainly waits for more."""
+        return FOR_TLS if self._address.startswith("rediss:") else ""
 
     def connection(self) -> AbstractConnection:
         """A new one, not connected."""
         made: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
         return made
-
-
-def _without_user(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), unquote(parts.username or "")
 
 
 def _shown(url: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tests.kit.services.engine import Docker, Engine, python_image
 from tests.kit.services.kafka import Kafka, start_kafka
 from tests.kit.services.kafka_secured import SecuredKafka, SecuredRunning
+from tests.kit.services.minio import Minio, start_minio
 from tests.kit.services.missing import Untried, missing, reference_data, remember, untried
 from tests.kit.services.native import NativeServer
 from tests.kit.services.postgres import OwnPostgres, Postgres, own_postgres
@@ -23,6 +24,7 @@ __all__ = [
     "Docker",
     "Engine",
     "Kafka",
+    "Minio",
     "NativeServer",
     "OwnPostgres",
     "Postgres",
@@ -42,6 +44,7 @@ __all__ = [
     "reference_data",
     "remember",
     "start_kafka",
+    "start_minio",
     "start_redis",
     "untried",
 ]

@@ -1,4 +1,4 @@
-"""PostgreSQL, Kafka and Redis for use by hand: `python -m tests.kit.services`, until Ctrl-C.
+"""PostgreSQL, Kafka, Redis and MinIO for use by hand: `python -m tests.kit.services`, until Ctrl-C.
 
 Prints, for another terminal, the variables that make tests use them, so that a run starts none of its own.
 
@@ -17,12 +17,13 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from tests.kit.services import Kafka, Postgres, Redis, Service
+from tests.kit.services import Kafka, Minio, Postgres, Redis, Service
 
-SERVICES: dict[str, type[Kafka] | type[Postgres] | type[Redis]] = {
+SERVICES: dict[str, type[Kafka] | type[Minio] | type[Postgres] | type[Redis]] = {
     "postgres": Postgres,
     "redis": Redis,
     "kafka": Kafka,
+    "minio": Minio,
 }
 
 

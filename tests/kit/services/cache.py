@@ -12,13 +12,15 @@ from adapters.database.cluster.locks import Deadline, FileLock
 from tests.kit.services.service import CannotStart
 
 FETCH_TIMEOUT_S = 300.0
+BUILD_TIMEOUT_S = 1200.0
+"""Of a program that is built from its source, on a machine that has other things to do."""
 
 
 def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
 
 
-def kept(name: str, make: Callable[[Path], None]) -> Path:
+def kept(name: str, make: Callable[[Path], None], *, timeout_s: float = FETCH_TIMEOUT_S) -> Path:
     """The directory `name` of the cache, filled by `make` when it is not there. It is there whole or not at all, and
     of several runs one makes it while the others wait."""
     cache = cache_directory()
@@ -31,7 +33,7 @@ def kept(name: str, make: Callable[[Path], None]) -> Path:
         return there
     with FileLock(cache / f"{name}.lock") as lock:
         try:
-            lock.wait(deadline=Deadline(FETCH_TIMEOUT_S, waiting_for=f"another run that fetches {name}"))
+            lock.wait(deadline=Deadline(timeout_s, waiting_for=f"another run that fetches {name}"))
         except TimeoutError as error:
             raise CannotStart(str(error)) from error
         if not there.is_dir():
@@ -43,7 +45,7 @@ def kept(name: str, make: Callable[[Path], None]) -> Path:
     return there
 
 
-def call(command: Sequence[str | Path], *, cwd: Path) -> None:
+def call(command: Sequence[str | Path], *, cwd: Path, timeout_s: float = FETCH_TIMEOUT_S) -> None:
     """Raises `CannotStart` with the end of what it said."""
     name = Path(command[0]).name
     try:
@@ -53,7 +55,7 @@ def call(command: Sequence[str | Path], *, cwd: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=FETCH_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
