@@ -33,7 +33,10 @@ async def test_they_can_be_read(db: PostgresDb, database_url: str, tmp_path: Pat
         csv = await api.get("/api/trips?fields=total_amount", Accept="text/csv")
         assert len(csv.text.splitlines()) == 1 + 1491
         await db.execute(ResultTable(windows, catalog.event("trip"), "metrics.trips_by_zone").definition())
-        assert await api.json("/api/trips_by_zone?closed=true&window_start.gt=2019-01-01T00:00:00Z") == {"data": [], "next": None}
+        assert await api.json("/api/trips_by_zone?closed=true&window_start.gt=2019-01-01T00:00:00Z") == {
+            "data": [],
+            "next": None,
+        }
         first = (await api.json("/api/trips?limit=1"))["data"][0]
         key = ",".join(str(first[name]).replace("+", "%2B") for name in catalog.resource("trips").key)
         assert await api.json(f"/api/trips/{key}") == first
