@@ -9,6 +9,7 @@
     │   ├── BadInput         the input was understood and is wrong; carries every fault found
     │   ├── Conflict         an instruction does not fit the present state (say, retrying a running job)
     │   ├── NotFound         nothing has this name or id
+    │   ├── Failed           a job did its work, and what that came to is a failure; carries the result
     │   └── Faults           settings, arguments or declarations are wrong; carries every fault found
     └── LeaseLost            another worker owns this work now: roll back, write nothing more
 
@@ -19,6 +20,7 @@ attempts are used up, buried with its traceback.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class MillraceError(Exception):
@@ -30,11 +32,12 @@ class Transient(MillraceError):
 
 
 class Unavailable(Transient):
-    """A dependency does not answer; `dependency` names it."""
+    """A dependency does not answer; `dependency` names it, `why` is the rest of the text."""
 
     def __init__(self, dependency: str, why: str) -> None:
         super().__init__(f"{dependency} is not available: {why}")
         self.dependency = dependency
+        self.why = why
 
 
 class Blocked(Transient):
@@ -68,6 +71,15 @@ class Conflict(Permanent):
 
 class NotFound(Permanent):
     """Nothing has this name or id."""
+
+
+class Failed(Permanent):
+    """A job did its work, and what that came to is a failure: the job fails, and `result` is kept with it. To retry it
+    is to do the work again: its checkpoint is dropped."""
+
+    def __init__(self, why: str, result: Any) -> None:
+        super().__init__(why)
+        self.result = result
 
 
 class Faults(Permanent):

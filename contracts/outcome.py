@@ -23,11 +23,13 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Dead(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Never again by itself: a job fails, a message goes to the dead letters."""
+    """Never again by itself: a job fails, a message goes to the dead letters. `result` is what a job came to that did
+    its work, where that is the failure."""
 
     reason: str
     error: str = ""
     traceback: str = ""
+    result: Any = None
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True, tag=True):

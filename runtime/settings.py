@@ -17,7 +17,20 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from contracts.errors import Faults
 from runtime import settings_faults as wrong
 from runtime import settings_sources as sources
-from runtime.settings_types import HostNames, Hosts, Key, LogLevel, Names, PostgresUrl, RedisUrl, WebUrl, shown
+from runtime.settings_types import (
+    HostNames,
+    Hosts,
+    KafkaMechanism,
+    KafkaProtocol,
+    Key,
+    LogLevel,
+    Names,
+    PostgresUrl,
+    RedisUrl,
+    VaultPath,
+    WebUrl,
+    shown,
+)
 
 Environment = Literal["local", "test", "staging", "production"]
 
@@ -107,7 +120,30 @@ class Settings(BaseSettings):
     cache_memory_entries: int = _set(100_000, "Entries that the memory cache keeps.", unit="entries", ge=1, le=10**8)
     cache_memory_bytes: int = _set(64 << 20, "Bytes that the memory cache keeps.", unit="bytes", ge=1024, le=1 << 40)
     mq_kafka_bootstrap_servers: Hosts = _set((), "Kafka's bootstrap servers.")
-    mq_redis_stream_url: RedisUrl = _set(None, "The Redis whose streams are the bus.")
+    mq_kafka_security_protocol: KafkaProtocol = _set(
+        "PLAINTEXT", "How Kafka's listener is spoken to: SSL encrypts, SASL says who we are."
+    )
+    mq_kafka_sasl_mechanism: KafkaMechanism = _set("SCRAM-SHA-512", "How Kafka is told who we are.")
+    mq_kafka_sasl_username: str | None = _set(None, "Our name at Kafka, for PLAIN and SCRAM.", form="a name")
+    mq_kafka_sasl_password: Key = _set(None, "Its password.")
+    mq_kafka_oauth_url: WebUrl = _set(None, "The token endpoint for OAUTHBEARER (client-credentials grant).")
+    mq_kafka_oauth_client_id: str | None = _set(None, "Our name at the token endpoint.", form="a name")
+    mq_kafka_oauth_client_secret: Key = _set(None, "The secret of that name.")
+    mq_kafka_oauth_scope: str = _set("", "The scope that tokens are asked for.", form="words with spaces between them")
+    mq_kafka_tls_ca_file: Path | None = _set(
+        None, "Authorities that Kafka's certificate may come from, as PEM; by default the machine's."
+    )
+    mq_kafka_tls_cert_file: Path | None = _set(None, "The certificate by which Kafka knows us, as PEM.")
+    mq_kafka_tls_key_file: Path | None = _set(None, "Its key, as PEM; by default in the certificate's file.")
+    mq_kafka_tls_key_password: Key = _set(None, "The password of that key.")
+    mq_redis_stream_url: RedisUrl = _set(None, "The Redis whose streams are the bus; rediss:// encrypts.")
+    mq_redis_stream_tls_ca_file: Path | None = _set(
+        None, "Authorities that its certificate may come from, as PEM; by default the machine's."
+    )
+    mq_redis_stream_tls_cert_file: Path | None = _set(None, "The certificate by which it knows us, as PEM.")
+    mq_redis_stream_tls_key_file: Path | None = _set(
+        None, "The key of that certificate, as PEM; by default in the certificate's file."
+    )
     mq_member: str = _set(
         "",
         "A name that this process keeps over restarts, such as its pod's: coming back in time moves no partition.",
@@ -122,6 +158,26 @@ class Settings(BaseSettings):
     )
     flags_file: Path | None = _set(None, "A YAML file with flags of modules, as in `orders.fast_path: true`.")
     secrets_file: Path | None = _set(None, "For --secrets file: a dotenv file, or a directory with a file per secret.")
+    secrets_vault_url: WebUrl = _set(None, "Vault's address.")
+    secrets_vault_namespace: str = _set("", "Vault's namespace.", form="a name or a path")
+    secrets_vault_mount: VaultPath = _set("secret", "Where the key-value engine (version 2) is mounted.")
+    secrets_vault_path: VaultPath = _set("millrace", "The secret below it in which keys are looked for.")
+    secrets_vault_auth: Literal["token", "approle", "kubernetes"] = _set("token", "How Vault learns who we are.")
+    secrets_vault_auth_mount: VaultPath = _set("", "Where that way is mounted; by default under its own name.")
+    secrets_vault_token: Key = _set(None, "A token for Vault.")
+    secrets_vault_token_file: Path | None = _set(None, "A file with a token, such as Vault Agent keeps.")
+    secrets_vault_role_id: str | None = _set(None, "The id of an AppRole.", form="text")
+    secrets_vault_secret_id: Key = _set(None, "A secret id of that AppRole.")
+    secrets_vault_role: str | None = _set(None, "A role of Vault's Kubernetes method.", form="a name")
+    secrets_vault_ca_file: Path | None = _set(
+        None, "Authorities that Vault's certificate may come from, as PEM; by default the machine's."
+    )
+    secrets_refresh_s: float = _set(
+        30.0, "What was read in Vault is read again after so long.", unit="s", ge=1, le=86_400
+    )
+    secrets_keep_s: float = _set(
+        3600.0, "While Vault is down, what was read before is used for so long.", unit="s", ge=0, le=7 * 86_400
+    )
 
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _warnings: tuple[str, ...] = PrivateAttr(default=())

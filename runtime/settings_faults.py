@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from contracts.ports.secrets import Secret
 from contracts.redaction import names_a_secret, without_secrets
 from runtime.settings_sources import Given
 from runtime.settings_types import Form, shown
@@ -95,6 +96,13 @@ def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"--mq {settings.mq} needs DB_POSTGRES_URL, with --db postgres or cassandra: workers on one bus share one "
             "ledger; set it, or MILLRACE_SINGLE_HOST=true when every worker runs on this host",
         )
+    yield from _of_kafka(settings)
+    yield from _of_vault(settings)
+    if _with_files(settings, "mq_redis_stream_tls") and not _encrypts(settings.mq_redis_stream_url):
+        yield (
+            ("mq_redis_stream_url", *_tls_files("mq_redis_stream_tls")),
+            "MQ_REDIS_STREAM_TLS_… is given, and MQ_REDIS_STREAM_URL doesn't encrypt: use rediss://, or leave it out",
+        )
     if settings.metrics == "prometheus" and settings.metrics_prometheus_port == settings.http_port:
         yield (
             ("metrics_prometheus_port", "http_port"),
@@ -103,6 +111,57 @@ def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         )
 
 
+def _of_kafka(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is given and would not be used is a fault as well: who names a password means to be known."""
+    protocol, mechanism = settings.mq_kafka_security_protocol, settings.mq_kafka_sasl_mechanism
+    needed = _TOKEN if mechanism == "OAUTHBEARER" else _PASSWORD
+    about = ("mq_kafka_security_protocol", "mq_kafka_sasl_mechanism")
+    if protocol.startswith("SASL"):
+        for name in needed:
+            if not getattr(settings, name):
+                yield (*about, name), f"{protocol} with {mechanism} needs {name.upper()}: set it"
+    else:
+        for name in (*_PASSWORD, *_TOKEN):
+            if getattr(settings, name):
+                yield (*about, name), f"{name.upper()} is not used with {protocol}: {_CHOOSE} SASL_SSL, or leave it out"
+    files = _with_files(settings, "mq_kafka_tls")
+    if files and not protocol.endswith("SSL"):
+        wanted = "SASL_SSL" if protocol.startswith("SASL") else "SSL"
+        yield (*about, *files), f"{files[0].upper()} is not used with {protocol}: {_CHOOSE} {wanted}, or leave it out"
+
+
+def _of_vault(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if settings.secrets != "vault":
+        return
+    way = settings.secrets_vault_auth
+    about = ("secrets", "secrets_vault_auth")
+    if way == "token" and not (settings.secrets_vault_token or settings.secrets_vault_token_file):
+        names = ("secrets_vault_token", "secrets_vault_token_file")
+        yield (*about, *names), "--secrets vault needs SECRETS_VAULT_TOKEN or SECRETS_VAULT_TOKEN_FILE: set one of them"
+    for name in _VAULT_NEEDS.get(way, ()):
+        if not getattr(settings, name):
+            yield (*about, name), f"SECRETS_VAULT_AUTH {way} needs {name.upper()}: set it"
+
+
+def _encrypts(url: Secret | None) -> bool:
+    return url is not None and url.reveal().startswith("rediss://")
+
+
+def _tls_files(prefix: str) -> tuple[str, ...]:
+    return f"{prefix}_ca_file", f"{prefix}_cert_file", f"{prefix}_key_file"
+
+
+def _with_files(settings: Settings, prefix: str) -> list[str]:
+    return [name for name in _tls_files(prefix) if getattr(settings, name) is not None]
+
+
+_VAULT_NEEDS = {
+    "approle": ("secrets_vault_role_id", "secrets_vault_secret_id"),
+    "kubernetes": ("secrets_vault_role",),
+}
+_CHOOSE = "set MQ_KAFKA_SECURITY_PROTOCOL to"
+_PASSWORD = ("mq_kafka_sasl_username", "mq_kafka_sasl_password")
+_TOKEN = ("mq_kafka_oauth_url", "mq_kafka_oauth_client_id", "mq_kafka_oauth_client_secret")
 _NEEDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("db", "cassandra", ("db_cassandra_hosts", "db_cassandra_keyspace")),
     ("fs", "s3", ("fs_s3_bucket",)),
@@ -111,4 +170,5 @@ _NEEDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("mq", "kafka", ("mq_kafka_bootstrap_servers",)),
     ("mq", "redis-stream", ("mq_redis_stream_url",)),
     ("secrets", "file", ("secrets_file",)),
+    ("secrets", "vault", ("secrets_vault_url",)),
 )

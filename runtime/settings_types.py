@@ -14,6 +14,10 @@ from contracts.redaction import HIDDEN, without_secrets
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_PATH_IN_VAULT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+NAMED = "secret:"
+"""Before the name of a secret that is looked up when it is needed."""
+
 _LEVELS = {"warning": "warn", "critical": "error", "fatal": "error"}
 
 
@@ -36,7 +40,7 @@ def shown(value: Any) -> str:
     if isinstance(value, UrlSecret):
         return without_secrets(value.reveal())
     if isinstance(value, Secret):
-        return HIDDEN
+        return value.reveal() if value.reveal().startswith(NAMED) else HIDDEN
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -89,6 +93,9 @@ def _url(*schemes: str) -> PlainValidator:
             raise ValueError(
                 "it can't be read as a URL; escape special characters of the password (%40 for @)"
             ) from None
+        if text.startswith(NAMED):
+            hint = f"{schemes[0]}://USER:{NAMED}NAME@HOST"
+            raise ValueError(f"a URL is written out, with the secret in the place of its password: {hint}")
         if parts.scheme not in schemes:
             # The scheme is shown only when there is one: without it this might be the password.
             came = f"its scheme is {parts.scheme!r}" if "://" in text and parts.scheme else "it has no scheme"
@@ -116,10 +123,23 @@ def _level(value: Any) -> Any:
     return _LEVELS.get(value.strip().lower(), value.strip().lower())
 
 
+def _path_in_vault(value: Any) -> Any:
+    if value and isinstance(value, str) and not _PATH_IN_VAULT.fullmatch(value := value.strip("/")):
+        raise ValueError("it is no path in Vault")
+    return value
+
+
+def _upper(value: Any) -> Any:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Form("names with commas between them")]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, several with commas between them")]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host names with commas between them")]
 LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
+KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
+KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], BeforeValidator(_upper)]
+VaultPath = Annotated[str, BeforeValidator(_path_in_vault), Form("names with / between them")]
 Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]
 PostgresUrl = Annotated[
     UrlSecret | None,

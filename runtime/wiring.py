@@ -28,12 +28,19 @@ from contracts.ports import (
     Ledger,
     Log,
     Metrics,
+    Secret,
     Secrets,
     Traces,
 )
 from contracts.ports.api_keys import ApiKeys
+from contracts.ports.secrets import Credential
+from runtime import credentials
+from runtime.settings import KEYS
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from adapters.bus.kafka.security import Security
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
     from adapters.log.structured import StructuredLog
@@ -44,7 +51,6 @@ TO_COME: Mapping[tuple[str, str], str] = {
     ("fs", "s3"): "with the infrastructure adapters",
     ("fs", "minio"): "with the infrastructure adapters",
     ("cache", "redis"): "with the infrastructure adapters",
-    ("secrets", "vault"): "with the infrastructure adapters",
 }
 """What can be chosen and is not built yet, and when it comes."""
 
@@ -148,9 +154,43 @@ class Adapters:
 
             assert self.settings.secrets_file is not None  # the settings were checked together
             return FileSecrets(self.settings.secrets_file)
+        if self.settings.secrets == "vault":
+            return self._vault
         from adapters.secrets.env import EnvSecrets
 
         return EnvSecrets(self.settings.environ)
+
+    @property
+    def _vault(self) -> Secrets:
+        from adapters.secrets.vault import login
+        from adapters.secrets.vault.client import VaultClient
+        from adapters.secrets.vault.secrets import Place, VaultSecrets
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        assert chosen.secrets_vault_url is not None  # the settings were checked together
+        mount = chosen.secrets_vault_auth_mount or chosen.secrets_vault_auth
+        ways: Mapping[str, Callable[[], login.Login]] = {
+            "token": lambda: login.ByToken(chosen.secrets_vault_token, chosen.secrets_vault_token_file),
+            "approle": lambda: login.ByAppRole(
+                mount, chosen.secrets_vault_role_id or "", chosen.secrets_vault_secret_id or Secret("")
+            ),
+            "kubernetes": lambda: login.ByServiceAccount(mount, chosen.secrets_vault_role or ""),
+        }
+        client = VaultClient(
+            chosen.secrets_vault_url.reveal(),
+            clock=self.clock,
+            namespace=chosen.secrets_vault_namespace,
+            tls=Tls(ca_file=chosen.secrets_vault_ca_file),
+        )
+        return VaultSecrets(
+            client,
+            ways[chosen.secrets_vault_auth](),
+            clock=self.clock,
+            place=Place(mount=chosen.secrets_vault_mount, path=chosen.secrets_vault_path),
+            refresh_s=chosen.secrets_refresh_s,
+            keep_s=chosen.secrets_keep_s,
+        )
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -211,18 +251,22 @@ class Adapters:
                 session_timeout_s=chosen.mq_session_s,
                 rebalance_timeout_s=max(60.0, 2 * chosen.mq_revoke_wait_s),
                 revoke_wait_s=chosen.mq_revoke_wait_s,
+                security=self._kafka_security.options(self.clock),
             )
         if chosen.mq == "redis-stream":
             from adapters.bus.redis_stream.bus import RedisStreamBus
 
             assert chosen.mq_redis_stream_url is not None  # the settings were checked together
+            url, password = self._password_in("mq_redis_stream_url")
             return RedisStreamBus(
-                chosen.mq_redis_stream_url.reveal(),
+                url,
+                password=password,
                 clock=self.clock,
                 ledger_id=self.ledger.identity,
                 member_id=chosen.mq_member or socket.gethostname(),
                 lease_s=chosen.mq_session_s,
                 revoke_wait_s=chosen.mq_revoke_wait_s,
+                tls=self._redis_tls,
             )
         from adapters.bus.memory.bus import MemoryBus
 
@@ -242,7 +286,8 @@ class Adapters:
             return PostgresDb(server=EmbeddedServer(ephemeral=True), limits=limits, metrics=self.metrics, traces=traces)
         if self.settings.db_postgres_url is None:
             return PostgresDb(server=self._embedded, limits=limits, metrics=self.metrics, traces=traces)
-        return PostgresDb(self.settings.db_postgres_url, limits=limits, metrics=self.metrics, traces=traces)
+        url, password = self._password_in("db_postgres_url")
+        return PostgresDb(Secret(url), password=password, limits=limits, metrics=self.metrics, traces=traces)
 
     @cached_property
     def _embedded(self) -> EmbeddedServer:
@@ -250,12 +295,64 @@ class Adapters:
 
         return EmbeddedServer(self.settings.millrace_home / "postgres")
 
+    @property
+    def _kafka_security(self) -> Security:
+        from adapters.bus.kafka.oauth import Grant
+        from adapters.bus.kafka.security import Security
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        grant = None
+        if chosen.mq_kafka_sasl_mechanism == "OAUTHBEARER" and chosen.mq_kafka_oauth_url is not None:
+            grant = Grant(
+                url=chosen.mq_kafka_oauth_url.reveal(),
+                client_id=chosen.mq_kafka_oauth_client_id or "",
+                client_secret=self._credential("mq_kafka_oauth_client_secret"),
+                scope=chosen.mq_kafka_oauth_scope,
+                tls=Tls(ca_file=chosen.mq_kafka_tls_ca_file),
+            )
+        return Security(
+            protocol=chosen.mq_kafka_security_protocol,
+            mechanism=chosen.mq_kafka_sasl_mechanism,
+            username=chosen.mq_kafka_sasl_username or "",
+            password=self._credential("mq_kafka_sasl_password"),
+            grant=grant,
+            tls=Tls(
+                ca_file=chosen.mq_kafka_tls_ca_file,
+                cert_file=chosen.mq_kafka_tls_cert_file,
+                key_file=chosen.mq_kafka_tls_key_file,
+                key_password=chosen.mq_kafka_tls_key_password,
+            ),
+        )
+
+    @property
+    def _redis_tls(self) -> SSLContext | None:
+        """None leaves it to the URL."""
+        from adapters.tls import Tls
+
+        chosen = self.settings
+        tls = Tls(
+            ca_file=chosen.mq_redis_stream_tls_ca_file,
+            cert_file=chosen.mq_redis_stream_tls_cert_file,
+            key_file=chosen.mq_redis_stream_tls_key_file,
+        )
+        return None if tls == Tls() else tls.context("Redis TLS")
+
+    def _credential(self, name: str) -> Credential:
+        setting = getattr(self.settings, name) or Secret("")
+        return credentials.credential_of(setting, lambda: self.secrets, key=KEYS[name])
+
+    def _password_in(self, name: str) -> tuple[str, Credential | None]:
+        return credentials.password_in(getattr(self.settings, name), lambda: self.secrets, key=KEYS[name])
+
     async def remove_embedded(self) -> None:
         """End the embedded database server and delete its data."""
         await self._embedded.stop(remove=True)
 
     async def open(self, name: str) -> None:
         """Connect one adapter; what it stands on is opened before it. Idempotent."""
+        if name != "secrets" and credentials.named(self.settings):
+            await self.open("secrets")
         adapter: Checked = getattr(self, name)
         if all(adapter is not known for _, known in self._open):
             await adapter.open()

@@ -15,6 +15,7 @@ from adapters.clock.manual import ManualClock
 from adapters.database.postgres import PostgresDb
 from tests.kit import services
 from tests.kit.databases import LIMITS, Databases, databases_on, opened
+from tests.kit.kafka_rights import grant_documented
 
 # A busy machine is no fault: nothing here asserts a time.
 settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,7 +24,14 @@ settings.load_profile("millrace")
 # Suites are plain modules that tests call: their asserts are to be as telling as those of tests.
 pytest.register_assert_rewrite("tests.conformance")
 
-SERVICES = {"postgres": services.Postgres(), "redis_server": services.Redis(), "kafka": services.Kafka()}
+SERVICES = {
+    "postgres": services.Postgres(),
+    "redis_server": services.Redis(),
+    "kafka": services.Kafka(),
+    "secured_kafka": services.SecuredKafka(),
+    "secured_redis": services.SecuredRedis(),
+    "vault": services.Vault(),
+}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -102,6 +110,29 @@ def redis_server() -> services.Running:
 def kafka() -> services.Running:
     """One Kafka for the run; `url` is its bootstrap servers, and its topics are made by whoever needs them."""
     return SERVICES["kafka"].require()
+
+
+@pytest.fixture(scope="session")
+async def secured_kafka(anyio_backend: object) -> services.SecuredRunning:
+    """One Kafka with listeners for TLS and SASL; its user has been granted what docs/security.md says, and no more."""
+    running = SERVICES["secured_kafka"].require()
+    assert isinstance(running, services.SecuredRunning)
+    await grant_documented(running.url)
+    return running
+
+
+@pytest.fixture(scope="session")
+def secured_redis() -> services.SecuredRedisRunning:
+    """One Redis for the run that speaks TLS only; each test makes a user of its own."""
+    running = SERVICES["secured_redis"].require()
+    assert isinstance(running, services.SecuredRedisRunning)
+    return running
+
+
+@pytest.fixture(scope="session")
+def vault() -> services.Running:
+    """One Vault for the run; whoever uses it has paths, policies and roles of their own."""
+    return SERVICES["vault"].require()
 
 
 @pytest.fixture(scope="session")

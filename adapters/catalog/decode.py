@@ -12,6 +12,9 @@ import msgspec
 
 from adapters.catalog.yaml_tree import Fault, Node
 
+LONGEST_READ = 80
+"""A longer pattern is read by nobody."""
+
 _MISSING = object()
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "nothing"}
 
@@ -101,6 +104,8 @@ class Decoder:
             options = _options(annotation)
             if options:
                 why = _not_one_of(node, options)
+            elif _unreadable(annotation) and (described := _described(annotation)):
+                why = f"is {node.shown()}, expected {described}"
             elif _is_text(annotation) and not isinstance(node.value, str) and node.text:
                 why = f"is read as {_KINDS[type(node.value)]}, expected text: put it in quotes, '{node.text}'"
             elif isinstance(node.value, str) and not _is_text(annotation):
@@ -175,11 +180,8 @@ def _options(annotation: Any) -> list[Any]:
 
 def _expected(annotation: Any) -> str:
     """What is wanted, in words; the description of the contract when it has one."""
-    if typing.get_origin(annotation) is Annotated:
-        for meta in typing.get_args(annotation)[1:]:
-            if isinstance(meta, msgspec.Meta) and meta.description:
-                text = meta.description.rstrip(".")
-                return text[0].lower() + text[1:]
+    if described := _described(annotation):
+        return described
     if options := _options(annotation):
         return f"one of {_listed(options)}"
     bare = _bare(annotation)
@@ -187,6 +189,28 @@ def _expected(annotation: Any) -> str:
         return "a list"
     members = [member for member in _members(bare) if member is not type(None)]
     return " or ".join("a mapping" if _is_struct(member) else _KINDS.get(member, str(member)) for member in members)
+
+
+def _described(annotation: Any) -> str:
+    """The description of the contract, of a type that may be left out as well."""
+    for meta in _metas(annotation):
+        if meta.description:
+            text = meta.description.rstrip(".")
+            return text[0].lower() + text[1:]
+    return ""
+
+
+def _unreadable(annotation: Any) -> bool:
+    """Whether a text is held against a pattern that says less to people than a description."""
+    return any(meta.pattern and len(meta.pattern) > LONGEST_READ for meta in _metas(annotation))
+
+
+def _metas(annotation: Any) -> list[msgspec.Meta]:
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        inner = [member for member in typing.get_args(annotation) if member is not type(None)]
+        return _metas(inner[0]) if len(inner) == 1 else []
+    given = typing.get_args(annotation)[1:] if typing.get_origin(annotation) is Annotated else ()
+    return [meta for meta in given if isinstance(meta, msgspec.Meta)]
 
 
 def _not_one_of(node: Node, options: Sequence[Any]) -> str:

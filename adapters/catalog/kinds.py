@@ -10,6 +10,7 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.quality import Suite
 from contracts.resource import Resource
 
 D = TypeVar("D", bound=msgspec.Struct)
@@ -52,4 +53,6 @@ RESOURCE = Kind(
     name="resource", folder="resources", struct=Resource, decisive=frozenset({"columns", "key", "filters", "sort"})
 )
 
-KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT, RESOURCE)
+SUITE = Kind(name="suite", folder="quality", struct=Suite, decisive=frozenset({"tables"}))
+
+KINDS: tuple[Kind[Any], ...] = (DATASET, EVENT, AGGREGATION, ENRICHMENT, RESOURCE, SUITE)

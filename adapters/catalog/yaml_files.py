@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.catalog.declaration import declaration_of
-from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, RESOURCE, D, Kind
+from adapters.catalog.kinds import AGGREGATION, DATASET, ENRICHMENT, EVENT, KINDS, RESOURCE, SUITE, D, Kind
 from adapters.catalog.yaml_tree import LARGEST_BYTES
 from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
@@ -17,6 +17,7 @@ from contracts.enrichment import Enrichment
 from contracts.errors import Faults, NotFound
 from contracts.event import Event
 from contracts.ports.catalog import Survey
+from contracts.quality import Suite
 from contracts.resource import Resource
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -52,6 +53,12 @@ class YamlCatalog:
 
     def enrichment(self, name: str) -> Enrichment:
         return self.declared(ENRICHMENT, name)
+
+    def suites(self) -> list[str]:
+        return self.names(SUITE)
+
+    def suite(self, name: str) -> Suite:
+        return self.declared(SUITE, name)
 
     def resources(self) -> list[str]:
         return self.names(RESOURCE)

@@ -15,6 +15,7 @@ from adapters.database.connection import Connection
 from adapters.database.translation import DRIVER_ERRORS, translated
 from contracts.errors import Unavailable
 from contracts.ports.metrics import Metrics
+from contracts.ports.secrets import Credential
 from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class ConnectionPool:
         traces: Traces | None,
         name: str,
         revive: Revive | None = None,
+        password: Credential | None = None,
     ) -> None:
         self._address = address
         self._limits = limits
@@ -54,6 +56,8 @@ class ConnectionPool:
             "statement_cache_size": cache,
             "server_settings": settings,
         }
+        if password is not None:
+            self._options["password"] = _revealed(password)
         self.raw = asyncpg.create_pool(
             # No floor: asyncpg would keep it with a background task that logs tracebacks while a server is away.
             min_size=0,
@@ -136,6 +140,13 @@ class ConnectionPool:
             metrics=self._metrics,
             traces=self._traces,
         )
+
+
+def _revealed(password: Credential) -> Callable[[], Awaitable[str]]:
+    async def look_up() -> str:
+        return (await password()).reveal()
+
+    return look_up
 
 
 async def _speak_json(raw: asyncpg.Connection[Any]) -> None:

@@ -15,7 +15,7 @@ from adapters.database.address import Address
 from contracts.errors import Permanent, Unavailable
 from contracts.ports.database import CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
-from contracts.ports.secrets import Secret
+from contracts.ports.secrets import Credential, Secret
 from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 class PostgresDb:
     """Implements `Db` on asyncpg, by a URL or on an `EmbeddedServer`, which it then starts, leaves, and starts again
-    when that crashed.
+    when that crashed. A `password` that is given apart from the URL is looked up for each connection.
 
     Rows are plain dicts; json and jsonb are Python values both ways (pass `msgspec.Raw` for text that is JSON
     already). A transaction whose failed statement was caught can't commit: it raises `Permanent`. Session state
@@ -67,6 +67,7 @@ class PostgresDb:
         self,
         url: str | Secret | None = None,
         *,
+        password: Credential | None = None,
         server: EmbeddedServer | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
@@ -76,6 +77,7 @@ class PostgresDb:
         if (url is None) == (server is None):
             raise ValueError("PostgresDb takes either a URL or an embedded server")
         self._fixed = Address.of_url(url) if url is not None else None
+        self._password = password
         self._server = server
         self._limits = limits or Limits()
         self._metrics = metrics
@@ -198,6 +200,7 @@ class PostgresDb:
         revive = None if self._server is None else self._server.revive
         pool = ConnectionPool(
             address,
+            password=self._password,
             limits=self._limits,
             metrics=self._metrics,
             traces=self._traces,

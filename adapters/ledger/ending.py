@@ -36,7 +36,7 @@ def ending_of(settlement: Settlement) -> Ending:
     match settlement.outcome:
         case outcome.Done():
             try:
-                result = None if settlement.result is None else storable.json(settlement.result, what="the result")
+                result = _kept(settlement)
             except BadInput as fault:
                 return unkept(settlement, str(fault))
             return Ending(state=JobState.DONE, result=result, progress=progress)
@@ -51,16 +51,26 @@ def ending_of(settlement: Settlement) -> Ending:
             )
         case outcome.Dead(reason=reason, error=error, traceback=traceback):
             said = f"{reason}: {error}" if reason and error else reason or error
+            try:
+                result = _kept(settlement)
+            except BadInput as fault:
+                return unkept(settlement, str(fault))
             return Ending(
                 state=JobState.FAILED,
                 error=storable.cut(said),
                 traceback=storable.cut(traceback),
+                result=result,
                 progress=progress,
             )
         case outcome.Cancelled(reason=reason):
             return Ending(state=JobState.CANCELLED, error=storable.cut(reason) if reason else None, progress=progress)
         case outcome.Release(after_s=after_s):
             return Ending(state=JobState.QUEUED, counts=False, after_s=wait_s(after_s) or None, progress=progress)
+
+
+def _kept(settlement: Settlement) -> str | None:
+    """Raises `BadInput`."""
+    return None if settlement.result is None else storable.json(settlement.result, what="the result")
 
 
 def unkept(settlement: Settlement, why: str) -> Ending:

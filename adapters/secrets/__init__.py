@@ -1,1 +1,1 @@
-"""The Secrets port: `env` from the environment, `file` from mounted files or a dotenv file; Vault is to come."""
+"""The Secrets port: `env` from the environment, `file` from mounted files or a dotenv file, `vault` from Vault."""

@@ -19,6 +19,10 @@ class EnvSecrets:
     def address(self) -> str:
         return "environment"
 
+    @property
+    def seen_within_s(self) -> float:
+        return 0.0
+
     async def open(self) -> None:
         """Nothing to open."""
 

@@ -29,6 +29,10 @@ class FileSecrets:
     def address(self) -> str:
         return f"file://{self._path}"
 
+    @property
+    def seen_within_s(self) -> float:
+        return 0.0
+
     async def open(self) -> None:
         await self.check()
 

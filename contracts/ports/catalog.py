@@ -11,6 +11,7 @@ from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
 from contracts.event import Event
+from contracts.quality import Suite
 from contracts.resource import Resource
 
 
@@ -46,6 +47,12 @@ class Catalog(Protocol):
     def enrichment(self, name: str) -> Enrichment:
         """Checked against its event, too."""
         ...
+
+    def suites(self) -> list[str]:
+        """Of checks of quality."""
+        ...
+
+    def suite(self, name: str) -> Suite: ...
 
     def resources(self) -> list[str]: ...
 

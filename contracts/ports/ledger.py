@@ -53,8 +53,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of one run. `result` is JSON, kept when the run is done; one that is too large or can't be kept fails its
-    job, and says so."""
+    """The end of one run. `result` is JSON, kept when the run is done, or dead with one; one that is too large or can't
+    be kept fails its job, and says so."""
 
     claim: Claim
     outcome: Outcome
@@ -180,9 +180,9 @@ class Queue(Protocol):
         there). Telling the same final end again is True and no change: the first answer may have been lost.
 
         Done → done with its result, its checkpoint dropped. Retry → queued again at now + after_s, the attempt used
-        up if it counts. Dead → failed. Cancelled → cancelled. Release → queued again, no attempt used up, after
-        after_s, or in its old place when that is 0. A job whose cancellation was asked for is cancelled instead of
-        being queued again.
+        up if it counts. Dead → failed; with its result, where it has one, and then without its checkpoint. Cancelled →
+        cancelled. Release → queued again, no attempt used up, after after_s, or in its old place when that is 0. A job
+        whose cancellation was asked for is cancelled instead of being queued again.
         """
         ...
 
@@ -227,8 +227,8 @@ class Desk(Protocol):
         ...
 
     async def retry(self, job_id: str) -> None:
-        """Queue a failed or cancelled job again from its checkpoint, with attempts anew. Raises `NotFound`,
-        `Conflict`."""
+        """Queue a failed or cancelled job again from its checkpoint, with attempts anew and without a result. Raises
+        `NotFound`, `Conflict`."""
         ...
 
     async def prune(self, *, keep: timedelta, batch: int = 1000) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from contracts.ports.health import Checked
@@ -30,8 +31,27 @@ class Secret:
         return hash(self._value)
 
 
+Credential = Callable[[], Awaitable[Secret]]
+"""A secret for who connects: looked up anew for each connection, so that one that was exchanged is taken up. Raises
+`NotFound` or `Unavailable`."""
+
+
+def fixed(secret: Secret) -> Credential:
+    """One that never changes."""
+
+    async def look_up() -> Secret:
+        return secret
+
+    return look_up
+
+
 class Secrets(Checked, Protocol):
-    """Where secrets are looked up; each look sees the present value."""
+    """Where secrets are looked up."""
+
+    @property
+    def seen_within_s(self) -> float:
+        """A value that was exchanged is seen after so long at most; 0: by the next look."""
+        ...
 
     async def get(self, key: str) -> Secret | None:
         """None when missing. Keys are matched as given, then in upper case with `-` and `.` as `_`."""

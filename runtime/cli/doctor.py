@@ -53,7 +53,7 @@ def doctor(invocation: Invocation, _: Options) -> int | None:
         _print(invocation, found)
         return exits.WRONG
     found += [Finding(part="settings", detail=f"environment {settings.env}"), *_modules(settings.modules, settings)]
-    found += [*_disk(settings.millrace_home)]
+    found += [*_disk(settings.millrace_home), *_security(settings)]
     return run_async(lambda: _rest(invocation, settings, found))
 
 
@@ -149,6 +149,14 @@ def _disk(home: Path) -> Iterable[Finding]:
     detail = f"{free / 1e9:.1f} GB free for {home}"
     enough = free >= LEAST_FREE_BYTES
     yield Finding(part="disk", state="ok" if enough else "warning", detail=detail)
+
+
+def _security(settings: Settings) -> Iterable[Finding]:
+    """Who we are to what we connect to, and whether others can listen."""
+    from runtime import security
+
+    for way in security.in_force(settings):
+        yield Finding(part=f"{way.part} security", state="warning" if way.exposed else "ok", detail=way.text)
 
 
 def _catalog(adapters: Adapters) -> Iterable[Finding]:

@@ -18,16 +18,19 @@ def told(output: Output, row: JobRow) -> int:
     if output.as_json:
         output.value(row)
     elif row.state is JobState.DONE:
-        result = _declared(row)
-        output.value(
-            {"result": result} if not isinstance(result, Mapping | msgspec.Struct) else result,
-            title=f"job {row.id} is done",
-        )
+        _tell_result(output, row, title=f"job {row.id} is done")
     elif row.state is JobState.SKIPPED:
         output.say(f"job {row.id} was skipped: {row.error or 'another one with its unique key was active'}")
     else:
+        if row.result is not None:
+            _tell_result(output, row)
         output.error(f"job {row.id} {row.state.value} at attempt {row.attempt}: {row.error or 'no reason given'}")
     return exits.DONE if row.state in (JobState.DONE, JobState.SKIPPED) else exits.FAILED
+
+
+def _tell_result(output: Output, row: JobRow, *, title: str = "") -> None:
+    result = _declared(row)
+    output.value({"result": result} if not isinstance(result, Mapping | msgspec.Struct) else result, title=title)
 
 
 def _declared(row: JobRow) -> Any:

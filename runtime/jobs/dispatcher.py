@@ -285,7 +285,7 @@ class Dispatcher:
     async def _settle(self, handle: JobHandle, became: outcome.Outcome) -> None:
         run = self.runs[handle.id]
         result = None
-        if isinstance(became, outcome.Done):
+        if isinstance(became, outcome.Done) or (isinstance(became, outcome.Dead) and became.result is not None):
             try:
                 result = msgspec.json.encode(became.result)
             except (TypeError, ValueError, msgspec.MsgspecError) as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from contracts import outcome
-from contracts.errors import Blocked, LeaseLost, Permanent, Unavailable, Undecodable
+from contracts.errors import Blocked, Failed, LeaseLost, Permanent, Unavailable, Undecodable
 from contracts.module import Retry
 
 Cut = Literal["cancelled", "drain", "lease", "end"]
@@ -53,6 +53,8 @@ def judge(
     text, trace = describe(error), _trace(error)
     if isinstance(error, Undecodable):
         return outcome.Dead(reason="undecodable", error=text, traceback="")
+    if isinstance(error, Failed):
+        return outcome.Dead(reason="", error=text, result=error.result)
     if isinstance(error, Permanent):
         return outcome.Dead(reason="permanent", error=text, traceback=trace)
     if isinstance(error, Unavailable):

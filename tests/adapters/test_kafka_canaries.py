@@ -9,12 +9,14 @@ import ast
 import asyncio
 import contextlib
 import inspect
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
 from aiokafka.consumer.fetcher import (  # type: ignore[import-untyped]
     Fetcher,
     FetchResult,
@@ -26,6 +28,11 @@ from aiokafka.consumer.group_coordinator import (  # type: ignore[import-untyped
 )
 from aiokafka.errors import CorruptRecordException, KafkaError, RebalanceInProgressError  # type: ignore[import-untyped]
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch  # type: ignore[import-untyped]
+from aiokafka.protocol.admin import (  # type: ignore[import-untyped]
+    ApiVersionRequest_v0,
+    SaslAuthenticateRequest_v0,
+    SaslAuthenticateRequest_v1,
+)
 from aiokafka.record.default_records import DefaultRecordBatchBuilder  # type: ignore[import-untyped]
 from aiokafka.record.memory_records import MemoryRecords  # type: ignore[import-untyped]
 from aiokafka.record.util import calc_crc32c  # type: ignore[import-untyped]
@@ -139,8 +146,11 @@ async def test_what_waits_behind_a_batch_that_failed_fails_with_it_and_is_not_se
     assert not beside.done()
     assert list(accumulator._batches) == [other]
     sender.set_result(None)
+    [last] = accumulator._batches[other]
     accumulator.fail_all(KafkaError("crashed"))
     assert beside.exception()
+    for batch in (first, last):  # seen, or a later test is told of them when they are collected
+        assert [future.exception() for future in (batch.future, batch._drain_waiter)]
     await seams.abandon_producer(producer)
 
 
@@ -283,3 +293,22 @@ def test_what_is_corrupt_is_not_salvaged() -> None:
     data[-1] ^= 0xFF
     with pytest.raises(CorruptRecordException):
         list(read_salvaged(TP, bytes(data), [], 0))
+
+
+def test_a_password_can_be_renewed_before_each_connection() -> None:
+    """`seams.renew_password` replaces these on the instance, and aiokafka reads the attribute for each connection."""
+    for name, parameters in (("_get_conn", ["node_id", "group", "no_hint"]), ("bootstrap", [])):
+        assert list(inspect.signature(getattr(AIOKafkaClient, name)).parameters)[1:] == parameters
+        assert "sasl_plain_password=self._sasl_plain_password" in inspect.getsource(getattr(AIOKafkaClient, name))
+    assert "self._conns[conn_id]" in inspect.getsource(AIOKafkaClient._get_conn)
+    assert "conn_id = (node_id, group)" in inspect.getsource(AIOKafkaClient._get_conn)
+
+
+def test_what_logs_in_is_logged_by_a_telling_name(caplog: pytest.LogCaptureFixture) -> None:
+    """aiokafka logs whole requests at DEBUG: those that carry a password or a token are dropped by their names."""
+    logger = logging.getLogger("aiokafka.conn")
+    with caplog.at_level(logging.DEBUG, logger="aiokafka.conn"):
+        for request in (SaslAuthenticateRequest_v0(b"geheim"), SaslAuthenticateRequest_v1(b"geheim")):
+            logger.debug("Request to %s:%d %d: %s", "host", 1, 1, request)
+        logger.debug("Request to %s:%d %d: %s", "host", 1, 1, ApiVersionRequest_v0())
+    assert [record.getMessage() for record in caplog.records] == ["Request to host:1 1: ApiVersionRequest_v0()"]

@@ -32,6 +32,26 @@ async def done_keeps_its_result(world: World) -> None:
     assert row.command == {"n": 1}
 
 
+async def a_failure_can_have_a_result(world: World) -> None:
+    """Its run came to an end: there is nothing to go on from, and the next one has no result yet."""
+    claim = await world.started()
+    await world.ledger.queue.checkpoint(claim, b'{"at": 5}')
+    await world.settle(claim, Retry(after_s=0, error="first", traceback="tb"))
+    claim = await world.claim_one()
+    assert await world.settle(claim, Dead(reason="", error="3 are wrong", result=[3]), result=b"[3]")
+    row = await world.row("a")
+    assert (row.state, row.result, row.error, row.checkpoint) == (JobState.FAILED, [3], "3 are wrong", None)
+    await world.ledger.desk.retry("a")
+    row = await world.row("a")
+    assert (row.state, row.result, row.error) == (JobState.QUEUED, None, None)
+    claim = await world.claim_one()
+    assert claim.checkpoint is None
+    await world.ledger.queue.checkpoint(claim, b'{"at": 6}')
+    await world.settle(claim, Dead(reason="no luck"))
+    row = await world.row("a")
+    assert (row.result, row.checkpoint) == (None, {"at": 6}), "without one, a retry goes on from there"
+
+
 async def a_retry_waits_and_counts(world: World) -> None:
     claim = await world.started()
     await world.settle(claim, Retry(after_s=50, error="no luck", traceback="tb"))
@@ -264,6 +284,7 @@ async def wakes_end_when_the_ledger_closes(world: World) -> None:
 
 PROMISES = [
     done_keeps_its_result,
+    a_failure_can_have_a_result,
     a_retry_waits_and_counts,
     a_release_costs_nothing,
     what_is_released_keeps_its_place,

@@ -20,14 +20,16 @@ HELD: Mapping[str, str] = {
 """What the secrets under test hold."""
 
 Change = Callable[[str, str], Awaitable[None]]
+Pass = Callable[[float], Awaitable[None]]
 
 
-async def exercise_secrets(secrets: Secrets, change: Change) -> None:
-    """Run every promise of the port; `secrets` is open and holds `HELD`, `change` gives a key another value there."""
+async def exercise_secrets(secrets: Secrets, change: Change, *, pass_time: Pass | None = None) -> None:
+    """Run every promise of the port; `secrets` is open and holds `HELD`, `change` gives a key another value there.
+    `pass_time` lets so many seconds of the adapter's clock go by, where it has one."""
     await _finds(secrets)
     await _tells_what_is_missing(secrets)
     await _keeps_values_to_itself(secrets)
-    await _sees_changes(secrets, change)
+    await _sees_changes(secrets, change, pass_time)
     await secrets.check()
 
 
@@ -73,6 +75,9 @@ async def _keeps_values_to_itself(secrets: Secrets) -> None:
     assert isinstance(found, Secret)
 
 
-async def _sees_changes(secrets: Secrets, change: Change) -> None:
+async def _sees_changes(secrets: Secrets, change: Change, pass_time: Pass | None) -> None:
     await change("HTTP_TOKEN", "renewed")
+    if secrets.seen_within_s:
+        assert pass_time is not None, "a bound on a clock that is not to be turned"
+        await pass_time(secrets.seen_within_s)
     assert (await secrets.require("HTTP_TOKEN")).reveal() == "renewed"

@@ -77,7 +77,10 @@ class KafkaBacking:
         middlewares: tuple[type[BaseMiddleware], ...],
     ) -> None:
         self.clock = SystemClock()
-        self._url = url
+        self.url = url
+        self.security: Mapping[str, Any] = {}
+        """Of the buses; strangers come by the listener that asks nobody."""
+        self._open_url = url
         self._producer = producer
         self._ways = ways
         self._free = list(ways)
@@ -87,13 +90,14 @@ class KafkaBacking:
     def bus(self) -> KafkaBus:
         name = self._free.pop(0) if self._free else "suite"
         bus = KafkaBus(
-            self._url,
+            self.url,
             clock=self.clock,
             limits=KafkaLimits(max_rows=self.fetch_rows, max_bytes=self.fetch_bytes, fetch_wait_s=FETCH_WAIT_S),
             session_timeout_s=self.session_s,
             rebalance_timeout_s=10.0,
             revoke_wait_s=self.revoke_wait_s,
             client_id=name,
+            security=self.security,
         )
         for middleware in self._middlewares:
             bus.broker.add_middleware(middleware)
@@ -117,7 +121,7 @@ class KafkaBacking:
         await self._producer.send_and_wait(address, body, key.encode() if key is not None else None, headers=given)
 
     async def make_anew(self, address: str) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._url)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._open_url)
         await admin.start()
         try:
             await admin.delete_topics([address])
@@ -130,7 +134,7 @@ class KafkaBacking:
             await admin.close()
 
     async def forget(self, address: str) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._url)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._open_url)
         await admin.start()
         try:
             whole = RecordsToDelete(before_offset=-1)

@@ -12,6 +12,7 @@ from contracts.enrichment import Enrichment
 from contracts.errors import NotFound
 from contracts.event import Event
 from contracts.ports.catalog import Survey
+from contracts.quality import Suite
 from contracts.resource import Resource
 
 D = TypeVar("D", bound=msgspec.Struct)
@@ -46,6 +47,12 @@ class DeclaredCatalog:
 
     def enrichment(self, name: str) -> Enrichment:
         return self._named(Enrichment, name)
+
+    def suites(self) -> list[str]:
+        return sorted(self._of(Suite))
+
+    def suite(self, name: str) -> Suite:
+        return self._named(Suite, name)
 
     def resources(self) -> list[str]:
         return sorted(self._of(Resource))

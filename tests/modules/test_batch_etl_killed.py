@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 from adapters.database.postgres import PostgresDb
 from contracts.dataset import Dataset
 from tests.kit.databases import LIMITS, Databases, opened
+from tests.kit.deadly import Deadly, Killed
 from tests.modules.batch_etl_kit import Etl, TestJob, adds_up, declared
 
 pytestmark = pytest.mark.anyio
@@ -41,46 +40,6 @@ def put_files(etl: Etl) -> None:
         if number > 1:
             rows = [row for row in rows if int(row.split(",")[0]) >= number * 10 + 5]
         etl.put(f"2025-01-0{number}.csv", "\n".join(["id,day,value", *rows, rows[-1], f"x,2025-01-0{number},1"]) + "\n")
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing of ours runs after it but the closing of connections."""
-
-
-class Deadly:
-    """A database on which the worker dies before statement number `at`, of all that it sends."""
-
-    def __init__(self, db: Any, at: int | None, counted: list[int] | None = None) -> None:
-        self._db = db
-        self._at = at
-        self._counted = [0] if counted is None else counted
-
-    @property
-    def statements(self) -> int:
-        return self._counted[0]
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._db, name)
-        if name not in ("fetch", "fetch_one", "fetch_value", "execute", "execute_many", "bulk_insert", "copy_in"):
-            return method
-
-        async def counted(*args: Any, **kwargs: Any) -> Any:
-            self._die_at_the_hour()
-            return await method(*args, **kwargs)
-
-        return counted
-
-    def _die_at_the_hour(self) -> None:
-        self._counted[0] += 1
-        if self._counted[0] == self._at:
-            raise Killed
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Any]:
-        async with self._db.transaction() as tx:
-            yield Deadly(tx, self._at, self._counted)
-            self._die_at_the_hour()  # before the commit
-        self._die_at_the_hour()  # after it
 
 
 async def outcome(etl: Etl) -> dict[str, Any]:

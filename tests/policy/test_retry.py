@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import outcome
-from contracts.errors import BadInput, Faults, LeaseLost, NotFound, Permanent, Transient, Unavailable, Undecodable
+from contracts.errors import (
+    BadInput,
+    Failed,
+    Faults,
+    LeaseLost,
+    NotFound,
+    Permanent,
+    Transient,
+    Unavailable,
+    Undecodable,
+)
 from contracts.module import Retry
 from runtime.policy.retry import Unstarted, backoff_s, decisive, describe, judge
 
@@ -80,6 +90,11 @@ def test_a_permanent_error_is_dead_at_once(error: Exception) -> None:
     became = judge(error, retry=Retry(attempts=5), attempt=1, random=0.5)
     assert isinstance(became, outcome.Dead)
     assert str(error) in became.error
+
+
+def test_a_failure_that_is_a_result_is_dead_with_it() -> None:
+    became = judge(Failed("3 are wrong", {"wrong": 3}), retry=Retry(), attempt=1, random=0.5)
+    assert became == outcome.Dead(reason="", error="3 are wrong", result={"wrong": 3})
 
 
 @given(st.sampled_from(["cancelled", "drain", "lease", "end"]))

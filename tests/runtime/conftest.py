@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from adapters.database.postgres import PostgresDb
 from tests.kit import own_modules, services
 from tests.kit.command_line import CommandLine
-from tests.kit.databases import databases_on
+from tests.kit.databases import LIMITS, databases_on, opened
 
 
 @pytest.fixture
@@ -34,6 +35,13 @@ class Blocking:
         made = self._databases.fresh(migrated=migrated)
         yield self._runner.run(made.__aenter__())
         self._runner.run(made.__aexit__(None, None, None))
+
+    def execute(self, url: str, sql: str) -> None:
+        async def act() -> None:
+            async with opened(PostgresDb(url, limits=LIMITS)) as db:
+                await db.execute(sql)
+
+        self._runner.run(act())
 
     def close(self) -> None:
         self._runner.run(self._stack.aclose())

@@ -138,7 +138,7 @@ def test_the_doctor_looks_at_everything_that_a_worker_needs(with_database: Comma
     with_database.set(MODULES="steps,orders", HTTP_PORT="0")
     found = findings(with_database, code=0)
     assert list(found) == [
-        "python", "packages", "settings", "modules", "disk", "catalog", "port",
+        "python", "packages", "settings", "modules", "disk", "db security", "catalog", "port",
         "db", "ledger", "files", "cache", "secrets", "bus", "migrations",
     ]  # fmt: skip
     assert {row["state"] for part, row in found.items() if part != "packages"} == {"ok"}

@@ -19,10 +19,12 @@ from faststream.kafka.response import KafkaPublishCommand
 from faststream.response.publish_type import PublishType
 
 from adapters.bus.identity import text_headers
-from adapters.bus.kafka.connection import EXTRA, security_of
+from adapters.bus.kafka import seams
+from adapters.bus.kafka.connection import EXTRA, looked_up, security_of
 from adapters.bus.kafka.limits import KafkaLimits
 from adapters.bus.kafka.mounted import MountedSubscriber
 from adapters.bus.kafka.producing import Producing
+from adapters.bus.kafka.refusal import reason_of
 from contracts.errors import Unavailable
 from contracts.message import Envelope
 from contracts.ports.clock import Clock
@@ -157,12 +159,13 @@ class NativeKafkaBroker(KafkaBroker):
         try:
             await self._producing.start()
             async with self._clock.timeout(self._limits.open_wait_s):
-                await config.admin.connect(**self._connection_kwargs)
+                await config.admin.connect(**await looked_up(self._connection_kwargs))
+            seams.renew_password(config.admin_client)
             await self._connected()
         except BaseException as error:
             await self._disconnect()
             if isinstance(error, KafkaError | TimeoutError | OSError):
-                why = str(error) or f"no answer within {self._limits.open_wait_s:g} s"
+                why = await reason_of(error, self._connection_kwargs, self._clock)
                 raise Unavailable("kafka", f"{', '.join(self._servers)}: {why}") from error
             raise
         return config.builder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +17,35 @@ from faststream.security import (
 )
 
 from contracts.errors import Faults
+from contracts.ports.secrets import Credential
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 WITH_PASSWORD = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
 OTHERS = {"OAUTHBEARER": SASLOAuthBearer, "GSSAPI": SASLGSSAPI}
 EXTRA = ("sasl_kerberos_service_name", "sasl_kerberos_domain_name", "sasl_oauth_token_provider")
 KNOWN = {"security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password", *EXTRA}
+
+
+class LookedUp(str):
+    """Stands where aiokafka takes a password, for one that is looked up for each connection (by `seams`)."""
+
+    __slots__ = ("look_up",)
+    look_up: Credential
+
+    @classmethod
+    def by(cls, look_up: Credential, present: str = "") -> LookedUp:
+        made = cls(present)
+        made.look_up = look_up
+        return made
+
+
+async def looked_up(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the present password: for a client that connects before it could be made to look."""
+    password = options.get("sasl_plain_password")
+    if not isinstance(password, LookedUp):
+        return dict(options)
+    present = (await password.look_up()).reveal()
+    return {**options, "sasl_plain_password": LookedUp.by(password.look_up, present)}
 
 
 def security_of(settings: Mapping[str, Any]) -> BaseSecurity | None:
@@ -45,7 +69,8 @@ def security_of(settings: Mapping[str, Any]) -> BaseSecurity | None:
         known = ", ".join([*WITH_PASSWORD, *OTHERS])
         raise Faults("kafka security", [f"sasl_mechanism: {mechanism!r}; it can be {known}"])
     names = ("sasl_plain_username", "sasl_plain_password")
-    if missing := [name for name in names if not settings.get(name)]:
+    absent = [name for name in names if not settings.get(name)]
+    if missing := [name for name in absent if not isinstance(settings.get(name), LookedUp)]:
         raise Faults("kafka security", [f"{name}: missing; {mechanism} needs it" for name in missing])
     return WITH_PASSWORD[mechanism](*(settings[name] for name in names), **tls)
 
@@ -55,6 +80,15 @@ def client_options(servers: list[str], client_id: str, settings: Mapping[str, An
     extra = {name: settings[name] for name in EXTRA if name in settings}
     secured = parse_security(security_of(settings))
     return {"bootstrap_servers": servers, "client_id": client_id, **secured, **extra}
+
+
+def _tells_no_secret(record: logging.LogRecord) -> bool:
+    """aiokafka logs each request and response whole at DEBUG, the password or token among them."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return not any(type(argument).__name__.startswith("SaslAuthenticate") for argument in arguments)
+
+
+logging.getLogger("aiokafka.conn").addFilter(_tells_no_secret)
 
 
 def servers_of(bootstrap_servers: str) -> list[str]:

@@ -24,6 +24,7 @@ from adapters.bus.kafka.lease import KafkaLease
 from adapters.bus.kafka.limits import KafkaLimits
 from adapters.bus.kafka.member import Member
 from adapters.bus.kafka.message import Passing, as_seen, parse, undecoded
+from adapters.bus.kafka.refusal import reason_of
 from adapters.bus.owned import OwnedTasks, being_cancelled
 from contracts.errors import Unavailable
 from contracts.message import Delivery
@@ -211,12 +212,14 @@ class MountedSubscriber(SubscriberUsecase[Any]):
             group_id=self.group,
             partition_assignment_strategy=(CooperativeAssignor(self.topic, member.claim),),
         )
+        seams.renew_password(client)
         try:
             async with self._clock.timeout(self._limits.open_wait_s):
                 await client.start()
         except (KafkaError, TimeoutError, OSError) as error:
             await seams.abandon_consumer(client)
-            raise Unavailable("kafka", f"no consumer for {self.topic}: {error or 'no answer'}") from error
+            why = await reason_of(error, self._options, self._clock)
+            raise Unavailable("kafka", f"no consumer for {self.topic}: {why}") from error
         except BaseException:
             await seams.abandon_consumer(client)
             raise

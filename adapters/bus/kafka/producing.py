@@ -56,7 +56,7 @@ class Producing:
 
     async def start(self) -> None:
         """Raises what aiokafka raises, or `TimeoutError`."""
-        producer = AIOKafkaProducer(**self._options)
+        producer = self._made()
         seams.nothing_overtakes(producer)
         try:
             async with self._clock.timeout(self._limits.open_wait_s):
@@ -130,7 +130,7 @@ class Producing:
     async def _send_one_by_one(self, envelopes: Sequence[Envelope]) -> None:
         """By a producer that nobody else uses: whatever is refused is refused for what it is itself."""
         faults = []
-        alone = AIOKafkaProducer(**self._options)
+        alone = self._made()
         try:
             await alone.start()
             for envelope in envelopes:
@@ -139,12 +139,17 @@ class Producing:
                 except TOO_LARGE as error:
                     faults.append(_too_large(envelope, error))
                     await seams.abandon_producer(alone)
-                    alone = AIOKafkaProducer(**self._options)
+                    alone = self._made()
                     await alone.start()
         finally:
             await seams.abandon_producer(alone)
         if faults:
             raise BadInput(faults)
+
+    def _made(self) -> Any:
+        producer = AIOKafkaProducer(**self._options)
+        seams.renew_password(producer)
+        return producer
 
     async def _stopped(self, producer: Any) -> None:
         try:

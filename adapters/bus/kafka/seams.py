@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aiokafka.client import ConnectionGroup  # type: ignore[import-untyped]
+from aiokafka.conn import create_conn  # type: ignore[import-untyped]
 from aiokafka.consumer.fetcher import FetchResult  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaConnectionError, KafkaError  # type: ignore[import-untyped]
+from aiokafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
 from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
+
+from adapters.bus.kafka.connection import LookedUp
+from contracts.errors import Unavailable
+
+_logger = logging.getLogger("millrace.bus")
 
 Read = Callable[[Any, Any], Any]
 
@@ -150,3 +160,48 @@ async def _end(tasks: list[asyncio.Task[None]], client: Any) -> None:
                 await client.close()
         if all(task.done() for task in living):
             return
+
+
+async def connect(server: str, options: Mapping[str, Any]) -> None:
+    """One connection to one server, TLS and SASL included, and closed again. Raises what kept it from being made, which
+    aiokafka's clients only log."""
+    host, _, port = server.rpartition(":")
+    parameters = inspect.signature(create_conn).parameters
+    made = await create_conn(host.strip("[]"), int(port), **{k: v for k, v in options.items() if k in parameters})
+    try:
+        # What is refused after the handshake only (in TLS 1.3: who has no certificate) is told by reading.
+        answer = await made.send(MetadataRequest([]))
+    finally:
+        made.close()
+    if not answer.brokers:  # so is a token that was refused: aiokafka takes the refusal for a welcome
+        raise KafkaConnectionError("it names no servers to us")
+
+
+def renew_password(owner: Any) -> None:
+    """Each connection that this consumer, producer or admin makes from now on is made with the password of that time,
+    where it was given as a `LookedUp`."""
+    client = owner.client if hasattr(owner, "client") else owner._client
+    if not isinstance(client._sasl_plain_password, LookedUp):
+        return
+    look_up, get, bootstrap = client._sasl_plain_password.look_up, client._get_conn, client.bootstrap
+
+    async def renew() -> None:
+        client._sasl_plain_password = (await look_up()).reveal()
+
+    async def get_conn(node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, **more: Any) -> Any:
+        present = client._conns.get((node_id, group))
+        if present is None or not present.connected():
+            try:
+                await renew()
+            except Unavailable as error:
+                _logger.warning("%s; the password before is tried", error)
+        return await get(node_id, group=group, **more)
+
+    async def first_connection() -> None:
+        try:
+            await renew()
+        except Unavailable as error:
+            raise KafkaConnectionError(str(error)) from error
+        await bootstrap()
+
+    client._get_conn, client.bootstrap = get_conn, first_connection

@@ -30,6 +30,7 @@ from contracts.message import Envelope
 from contracts.module import JobRoute, Route, StreamRoute
 from contracts.ports.bus import BusCapabilities, Consumer
 from contracts.ports.clock import Clock
+from contracts.ports.secrets import Credential
 
 JOB_GROUP = "jobs"
 JOB_PARTITIONS = 1  # commands go to the ledger at once, which spreads the work; one partition keeps their order
@@ -57,10 +58,12 @@ class RedisStreamBus:
         revoke_wait_s: float = 10.0,
         timeout_s: float = 5.0,
         keep_finished: int = 10_000,
+        password: Credential | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`rediss://` is TLS, by the options in the URL's query or by `tls`. `timeout_s` bounds every round trip."""
-        self._server = Server(url, tls=tls, connect_timeout_s=timeout_s)
+        """`rediss://` is TLS, by the options in the URL's query or by `tls`. `password` is that of the URL's user, and
+        is looked up for each connection. `timeout_s` bounds every round trip."""
+        self._server = Server(url, password=password, tls=tls, connect_timeout_s=timeout_s)
         self._clock = clock
         self._ledger_id = ledger_id
         unique = clock.new_id()
@@ -74,7 +77,7 @@ class RedisStreamBus:
             keep_finished=keep_finished,
         )
         self._broker = RedisBroker(
-            url,
+            self._server.url,
             specification_url=self._server.address,
             logger=logging.getLogger("millrace.bus"),
             log_level=logging.DEBUG,

@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from adapters.bus.owned import OwnedTasks, being_cancelled
+from adapters.bus.redis_stream.refusal import in_words
 from adapters.bus.redis_stream.script import Command, Wanted
 from adapters.bus.redis_stream.server import NAME, Server
 from contracts.errors import Transient, Unavailable
@@ -154,7 +155,7 @@ class Wire:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised again
             if connection is not None:
                 await connection.disconnect(nowait=True)
-            raise await self._broken(error) from None
+            raise await self._broken(error, hint=self._server.hint) from None
         self._connection = connection
         self.made += 1
 
@@ -207,15 +208,15 @@ class Wire:
         if connection is not None:
             connection._close()  # type: ignore[no-untyped-call]
 
-    async def _broken(self, error: BaseException) -> BaseException:
-        """The error to raise, once the connection is closed."""
+    async def _broken(self, error: BaseException, *, hint: str = "") -> BaseException:
+        """The error to raise, once the connection is closed; `hint` says what else may keep it from answering."""
         await self.close()
         if isinstance(error, asyncio.CancelledError) and being_cancelled():
             return error
         if isinstance(error, TimeoutError):
-            return Unavailable(NAME, f"{self._server.address} did not answer within {self._timeout_s:g} s")
+            return Unavailable(NAME, f"{self._server.address} did not answer within {self._timeout_s:g} s{hint}")
         if isinstance(error, RedisError | OSError | asyncio.CancelledError):
-            return Unavailable(NAME, f"{self._server.address}: {str(error) or type(error).__name__}")
+            return Unavailable(NAME, f"{self._server.address}: {in_words(error)}")
         return error
 
 
@@ -225,7 +226,7 @@ def checked(reply: Any) -> Any:
         text = str(reply)
         if isinstance(reply, OutOfMemoryError) or "OOM" in text:
             raise Transient(f"Redis takes nothing more: {text}; raise maxmemory, or let its consumers catch up")
-        raise Unavailable(NAME, text)
+        raise Unavailable(NAME, in_words(reply))
     return reply
 
 

@@ -175,6 +175,8 @@ class FetchLoop:
         try:
             replies = await self._wire.exchange(commands)
             if reading:
+                for reply in replies[: len(reading) + 1]:  # what discards a transaction is told before it is
+                    checked(reply)
                 self._take_in(reading, replies[len(reading) + 1])
         except BaseException:
             for lease, _ in reading:

@@ -60,7 +60,8 @@ class MemoryDesk:
                     f"job {job_id} waits for job {rival.new.id}: its unique key is active; retry it afterwards"
                 )
         job.state, job.attempt, job.crashes, job.not_before = JobState.QUEUED, 0, 0, self._books.now()
-        job.worker_id = job.started_at = job.finished_at = job.cancel_requested_at = job.error = job.traceback = None
+        job.worker_id = job.started_at = job.finished_at = job.cancel_requested_at = None
+        job.error = job.traceback = job.result = None
         self._books.wake()
 
     async def prune(self, *, keep: timedelta, batch: int = 1000) -> int:

@@ -180,9 +180,11 @@ class MemoryQueue:
             job.not_before = now + timedelta(seconds=ending.after_s)
         if ending.error is not None:
             job.error, job.traceback = ending.error or None, ending.traceback or None
+        job.result = None if ending.result is None else ending.result.encode()
         if ending.state is JobState.DONE:
-            job.error = job.traceback = job.checkpoint = None
-            job.result = None if ending.result is None else ending.result.encode()
+            job.error = job.traceback = None
+        if ending.state is JobState.DONE or job.result is not None:
+            job.checkpoint = None
         return True
 
 

@@ -54,7 +54,7 @@ again as (
         state = 'queued', attempt = 0, crashes = 0, not_before = now(),
         rank = now() - j.priority * interval '60 seconds',
         worker_id = null, started_at = null, finished_at = null, cancel_requested_at = null,
-        error = null, traceback = null
+        error = null, traceback = null, result = null
     from seen s
     where j.id = s.id and s.state in ('failed', 'cancelled')
     returning j.id

@@ -209,8 +209,9 @@ settled as (
         finished_at = case when s.state <> 'queued' or j.cancel_requested_at is not null then now() end,
         error = case when s.state = 'done' then null else nullif(coalesce(s.error, j.error), '') end,
         traceback = case when s.state = 'done' then null else nullif(coalesce(s.traceback, j.traceback), '') end,
-        result = case when s.state = 'done' then s.result::jsonb end,
-        checkpoint = case when s.state = 'done' then null else j.checkpoint end,
+        result = s.result::jsonb,
+        -- What came to a result, a failure or not, has nothing to go on from.
+        checkpoint = case when s.state = 'done' or s.result is not null then null else j.checkpoint end,
         progress = coalesce(s.progress::jsonb, j.progress)
     from ended s
     where j.id = s.id and j.fence = s.fence and j.state = 'running'

@@ -8,11 +8,14 @@ elsewhere; the summary of the run ends with what was not tried and what would he
 from __future__ import annotations
 
 from tests.kit.services.kafka import Kafka, start_kafka
+from tests.kit.services.kafka_secured import SecuredKafka, SecuredRunning
 from tests.kit.services.missing import Untried, missing, reference_data, remember, untried
 from tests.kit.services.native import NativeServer
 from tests.kit.services.postgres import OwnPostgres, Postgres, own_postgres
 from tests.kit.services.redis import Redis, start_redis
+from tests.kit.services.redis_secured import SecuredRedis, SecuredRedisRunning
 from tests.kit.services.service import CannotStart, Running, Service, own
+from tests.kit.services.vault import Vault
 
 __all__ = [
     "CannotStart",
@@ -22,8 +25,13 @@ __all__ = [
     "Postgres",
     "Redis",
     "Running",
+    "SecuredKafka",
+    "SecuredRedis",
+    "SecuredRedisRunning",
+    "SecuredRunning",
     "Service",
     "Untried",
+    "Vault",
     "missing",
     "own",
     "own_postgres",

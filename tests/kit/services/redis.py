@@ -36,7 +36,7 @@ class Redis(Service):
 
 def start_redis(*, persistent: bool = False) -> Running:
     """A native server; `persistent` ones have their data again after a crash. Raises `CannotStart`."""
-    program = _find_program()
+    program = find_program()
     home, port = Home("redis"), Port()
     settings = {
         "bind": HOST,
@@ -62,7 +62,8 @@ def _answers(port: Port) -> bool:
         return False
 
 
-def _find_program() -> str:
+def find_program() -> str:
+    """Raises `CannotStart`."""
     if (program := shutil.which("redis-server")) is not None:
         return program
     if sys.platform != "linux" or platform.machine() != "x86_64":

@@ -1,0 +1,2 @@
+drop table millrace.quality_results;
+drop table millrace.quality_runs;

@@ -1,0 +1,43 @@
+"""What answers questions about tables: PostgreSQL, or DuckDB over the files of lakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from contracts.quality import CustomSql
+from modules.data_quality.dialect import Dialect
+from modules.data_quality.facts import Facts
+
+Row = Mapping[str, Any]
+
+
+class Unanswered(Exception):
+    """A question can't be answered as it is asked; the text says why. `late`: it took longer than it may."""
+
+    def __init__(self, why: str, *, late: bool = False) -> None:
+        super().__init__(why)
+        self.late = late
+
+
+class Engine(Protocol):
+    """Nothing that is asked can change anything. A question that can't be answered raises `Unanswered`, and leaves the
+    engine as it was; what is no fault of the question raises as ports do."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def name(self) -> str:
+        """What the table is called in the statements."""
+        ...
+
+    async def facts(self) -> Facts | None:
+        """None: there is no such table."""
+        ...
+
+    async def ask(self, sql: str, values: Sequence[Any]) -> list[Row]: ...
+
+    async def sample(self, check: CustomSql, sql: str, rows: int) -> list[dict[str, str | None]]:
+        """Some rows of a user's query, each value as text, cut."""
+        ...
