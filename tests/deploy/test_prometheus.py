@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runtime import settings
+from runtime import registry, settings
 from tests.architecture import doc_tables
 from tests.deploy import exported, promql
 from tests.kit.services import missing
@@ -34,7 +34,8 @@ def promtool(*arguments: str) -> str:
 
 @functools.cache
 def commands() -> set[str]:
-    return {f"millrace {' '.join(path)}" for path, _ in doc_tables.commands()}
+    of_modules = {f"millrace {tool.name}" for module in registry.find().modules for tool in module.tools}
+    return {f"millrace {' '.join(path)}" for path, _ in doc_tables.commands()} | of_modules
 
 
 def rule_tests() -> list[dict[str, Any]]:
