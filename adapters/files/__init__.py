@@ -1,1 +1,1 @@
-"""The Files port: `local` on a disk; buckets are to come."""
+"""The Files port: `local` on a disk, `s3` in a bucket (MinIO is one of those)."""

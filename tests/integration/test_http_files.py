@@ -55,7 +55,7 @@ async def _refuses(site: Site) -> None:
     for wrong in (later, url.partition("?")[0], url[:-1], url.replace("signature=", "signature=é"), "/files/"):
         answer = await site.get(wrong)
         assert answer.status_code in (403, 404), wrong
-        assert "error" in as_json(answer)
+        assert as_json(answer)["status"] == answer.status_code
     assert (await site.post(url, json={})).status_code == 405
 
     async def expired() -> bool:
@@ -71,7 +71,7 @@ async def test_without_a_key_there_are_no_links(database_url: str, tmp_path: Pat
     async with running(database_url, tmp_path) as site:
         answer = await site.get("/files/x?expires=1&signature=2")
         assert answer.status_code == 404
-        assert "FS_LOCAL_LINK_KEY" in as_json(answer)["error"]
+        assert "FS_LOCAL_LINK_KEY" in as_json(answer)["detail"]
 
 
 def _at(url: str) -> str:
