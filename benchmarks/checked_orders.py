@@ -29,7 +29,7 @@ tables:
       - {check: nulls, column: email, fail: when > 1%}
       - {check: unique, columns: [order_id]}
       - {check: references, columns: [customer_id], to: customers, fail: when > 1%}
-      - {check: pattern, column: email, pattern: '[^@ ]+@[^@ ]+\.[a-z]+'}
+      - {check: pattern, column: sku, pattern: 'SKU-[0-9]{6}'}
       - {check: values, column: status, values: [new, paid, sent, done, returned]}
       - {check: range, column: amount, min: 0, max: 1000}
       - {check: freshness, column: ordered_at, fail: when > 36500d}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,13 +12,14 @@ from contracts.job import Claim
 from contracts.message import Envelope
 from contracts.ports import Clock, Outgoing, Tx
 from contracts.ports.outbox import Outbox
-from runtime.emit import SOURCE_ID
+from runtime.emit import SOURCE_ID, Carried
 
 
 class JobFeed:
-    """Implements `contracts.ports.Feed` by the outbox."""
+    """Implements `contracts.ports.Feed` by the outbox. What is `carried` takes the place of what a message brings."""
 
-    def __init__(self, outbox: Outbox, clock: Clock, claim: Claim) -> None:
+    def __init__(self, outbox: Outbox, clock: Clock, claim: Claim, *, carried: Carried | None = None) -> None:
+        self._carried = carried
         self._outbox = outbox
         self._clock = clock
         self._claim = claim
@@ -28,7 +29,8 @@ class JobFeed:
         """The last number in the outbox when it was asked, and how many had been added since the time before."""
 
     async def add(self, address: str, messages: Sequence[Outgoing], *, tx: Tx) -> None:
-        envelopes = [self._envelope(address, message) for message in messages]
+        carried = self._carried() if self._carried else {}
+        envelopes = [self._envelope(address, message, carried) for message in messages]
         identities = [f"{made.id} {one.place}" for made, one in zip(envelopes, messages, strict=True)]
         await self._outbox.add(envelopes, tx=tx, identities=identities, lane=f"feed {address}")
         self._unmarked += len(envelopes)
@@ -43,14 +45,14 @@ class JobFeed:
             self._marked.popleft()
         return sum(count for _, count in self._marked)
 
-    def _envelope(self, address: str, message: Outgoing) -> Envelope:
+    def _envelope(self, address: str, message: Outgoing, carried: Mapping[str, str]) -> Envelope:
         named = msgspec.json.encode((self._claim.address, message.source_id, address))
         return Envelope(
             id=hashlib.sha256(named).hexdigest()[:32],
             address=address,
             body=message.body,
             key=message.key,
-            headers={**message.headers, SOURCE_ID: message.source_id},
+            headers={**message.headers, SOURCE_ID: message.source_id, **carried},
             correlation_id=message.correlation_id or self._claim.correlation_id,
             published_at=self._clock.now(),
             not_before=message.not_before,

@@ -39,7 +39,7 @@ def main(url: str) -> None:
         gxe.ExpectColumnValuesToNotBeNull(column="email", mostly=0.99),
         gxe.ExpectColumnValuesToBeUnique(column="order_id"),
         gxe.UnexpectedRowsExpectation(unexpected_rows_query=orphans),
-        gxe.ExpectColumnValuesToMatchRegex(column="email", regex=r"^[^@ ]+@[^@ ]+\.[a-z]+$"),
+        gxe.ExpectColumnValuesToMatchRegex(column="sku", regex="^SKU-[0-9]{6}$"),
         gxe.ExpectColumnValuesToBeInSet(column="status", value_set=["new", "paid", "sent", "done", "returned"]),
         gxe.ExpectColumnValuesToBeBetween(column="amount", min_value=0, max_value=1000),
         gxe.ExpectColumnMaxToBeBetween(column="ordered_at", min_value=datetime(2000, 1, 1, tzinfo=UTC)),

@@ -4,8 +4,8 @@
 
 Names are quoted and values are bound; filters and queries are the user's own SQL.
 
-A count of distinct values would sort every row of the scan, and takes longer than all checks by themselves. What is
-there twice is counted in a sub-select that groups by the key, and what is referred to in one that joins.
+A count of distinct values within the scan would sort every row of it, and take longer than all checks by themselves.
+What is there twice is counted in a sub-select that groups by the key, and what is referred to in one that joins.
 """
 
 from __future__ import annotations
@@ -116,14 +116,25 @@ class Asking:
             case Freshness():
                 return f"extract(epoch from max({sql.name(check.column)}){self._filter(check)})::double precision"
             case Unique():
-                where = self._where(bound, check, _complete(check.columns))
-                groups = f"select count(*) as n from {self._name}{where}"  # noqa: S608
-                groups += f" group by {sql.names(check.columns)} having count(*) > 1"
-                return f"(select coalesce(sum(n), 0)::bigint from ({groups}) as repeated)"  # noqa: S608
+                return self._repeated(check, bound)
             case References():
                 where = self._where(bound, check, _complete(check.columns), self._unreferenced(check))
                 return f"(select count(*) from {self._name} as r{where})"  # noqa: S608
         return f"count(*){self._filter(check, self._bad(check, bound))}"
+
+    def _repeated(self, check: Unique, bound: Bound) -> str:
+        """How many rows are not alone with their values."""
+        where = self._where(bound, check, _complete(check.columns))
+        groups = f"select count(*) as n from {self._name}{where}"  # noqa: S608
+        groups += f" group by {sql.names(check.columns)} having count(*) > 1"
+        repeated = f"(select coalesce(sum(n), 0)::bigint from ({groups}) as repeated)"  # noqa: S608
+        if len(check.columns) > 1 or check.columns[0] not in self._facts.indexed:
+            return repeated
+        # An index gives the values in their order, and then to count different ones takes a third of the time that
+        # groups take. Without one every row would be sorted.
+        column = sql.name(check.columns[0])
+        all_differ = f"(select count({column}) = count(distinct {column}) from {self._name}{where})"  # noqa: S608
+        return f"case when {all_differ} then 0 else {repeated} end"
 
     def _rows(self, check: AnyCheck) -> str:
         return f"count(*){self._filter(check)}"

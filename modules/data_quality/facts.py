@@ -25,10 +25,12 @@ _MATCHED: frozenset[Family] = frozenset({"text", "uuid", "int"})
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of a table with their families, in its order, and its primary key."""
+    """The columns of a table with their families, in its order, its primary key, and the columns of which each has a
+    unique index of its own."""
 
     columns: Mapping[str, Family]
     key: tuple[str, ...] = ()
+    indexed: frozenset[str] = frozenset()
 
 
 def table_fault(table: CheckedTable, facts: Facts) -> str | None:

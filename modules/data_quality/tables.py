@@ -90,7 +90,11 @@ class Tables:
         if table is None:
             return None
         key = next((unique.columns for unique in table.uniques if unique.is_primary), ())
-        return Facts(columns={name: _family(column.type) for name, column in table.columns.items()}, key=key)
+        return Facts(
+            columns={name: _family(column.type) for name, column in table.columns.items()},
+            key=key,
+            indexed=frozenset(unique.columns[0] for unique in table.uniques if len(unique.columns) == 1),
+        )
 
     async def ask(self, sql: str, values: Sequence[Any]) -> list[Row]:
         # Never `fetch_one`: it asks for one row, and then the server doesn't scan in parallel.

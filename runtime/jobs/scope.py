@@ -59,5 +59,11 @@ class JobScope:
     @property
     def feed(self) -> Feed:
         if self._feed is None:
-            self._feed = JobFeed(self._adapters.ledger.outbox, self._adapters.clock, self._handle.claim)
+            adapters, traces = self._adapters, self._adapters.traces
+            self._feed = JobFeed(
+                adapters.ledger.outbox,
+                adapters.clock,
+                self._handle.claim,
+                carried=traces.headers if traces else None,
+            )
         return self._feed

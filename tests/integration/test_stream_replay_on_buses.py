@@ -31,7 +31,7 @@ from tests.modules.windows_kit import READING, aggregation, reading
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180), pytest.mark.usefixtures("unwatched")]
 
-EVENTS, SENSORS, PARTITIONS = 900, 9, 4
+EVENTS, SENSORS, PARTITIONS = 500, 9, 4
 COLUMNS = (
     "sensor, window_start, window_end, readings, value_sum, value_avg, value_min, level_max, last_at, events, closed"
 )

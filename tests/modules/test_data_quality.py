@@ -400,3 +400,13 @@ async def test_results_are_forgotten_when_their_time_is_over(orders: PostgresDb)
     async with checking(orders, suite):
         pass
     assert await orders.fetch_value("select count(*) from millrace.quality_results") == 0
+
+
+async def test_what_has_a_unique_index_is_looked_at_all_the_same(orders: PostgresDb) -> None:
+    """A view has none: both ways come to the same."""
+    await orders.execute("create view orders_seen as select * from orders")
+    suite = [{"check": "unique", "columns": ["id"]}, {"check": "unique", "columns": ["sku"]}]
+    reports = [await checked(orders, declared(*suite, source=source)) for source in ("orders", "orders_seen")]
+    assert [[(one.value, one.of) for one in report.checks] for report in reports] == [[(0, 5), (2, 5)]] * 2
+    statements = await orders.fetch("select sql from millrace.quality_results where name = 'unique_id' order by source")
+    assert ["distinct" in row["sql"] for row in statements] == [True, False]

@@ -76,6 +76,16 @@ async def test_a_message_is_as_it_was_given() -> None:
     assert whole.headers == {"x": "y", "source-id": "b"}
 
 
+async def test_it_belongs_to_the_work_that_feeds_it() -> None:
+    clock = ManualClock()
+    ledger = MemoryLedger(clock)
+    claim = await claimed(ledger, "j")
+    feed = JobFeed(ledger.outbox, clock, claim, carried=lambda: {"traceparent": "of the job"})
+    await feed.add("out", outgoing("a", headers={"x": "y", "traceparent": "of the source"}), tx=cast(Tx, None))
+    [one] = await sent(ledger, limit=10)
+    assert one.headers == {"x": "y", "traceparent": "of the job", "source-id": "a"}
+
+
 async def test_what_waits_is_not_added_again_unless_it_has_a_place_of_its_own() -> None:
     assert len(await fed("j", *outgoing("a", "a"))) == 1
     twice = await fed("j", *outgoing("a", place="1"), *outgoing("a", place="2"), *outgoing("a", place="2"))
