@@ -12,13 +12,13 @@ ARG PYTHON_IMAGE=python:3.12.12-slim-bookworm
 # run Millrace; versions and hashes are those of requirements.lock.
 FROM ${PYTHON_IMAGE} AS build
 # Every extra that is for running: one image is for every module and adapter.
-ARG EXTRAS="sketches quality otlp s3"
+ARG EXTRAS="s3 sketches quality otlp"
 WORKDIR /app
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 UV_NO_CACHE=1 PATH=/build/tools/bin:$PATH
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 UV_CACHE_DIR=/cache UV_LINK_MODE=copy PATH=/build/tools/bin:$PATH
 COPY requirements.lock pyproject.toml ./
 COPY deploy/image/locked.py /build/
 # The secret is the certificate of whoever stands between this build and the package index; without one nothing changes.
-RUN --mount=type=secret,id=ca-bundle \
+RUN --mount=type=secret,id=ca-bundle --mount=type=cache,target=/cache \
     if [ -s /run/secrets/ca-bundle ]; then \
       export PIP_CERT=/run/secrets/ca-bundle SSL_CERT_FILE=/run/secrets/ca-bundle; \
     fi \
