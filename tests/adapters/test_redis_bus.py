@@ -300,6 +300,7 @@ async def test_the_lag_is_told_where_redis_does_not_count(backing: RedisBacking)
         ("latest", 3, 6, []),
         ("fail", 3, 6, None),
         ("fail", 3, 2, [3, 4, 5, 6, 7, 8, 9]),  # what is finished may go
+        ("fail", 3, 3, [3, 4, 5, 6, 7, 8, 9]),  # all of it
         ("fail", 0, 6, [6, 7, 8, 9]),  # who begins has decided
     ],
 )

@@ -76,6 +76,7 @@ async def test_a_server_that_lost_everything_is_worked_with_again(own_server: Ow
         assert all(recorder.held[partition].epoch > epoch for partition, epoch in epochs.items())
         await scene.publish(publisher, 20)
         await scene.until(lambda: len(recorder.deliveries) == 40)
+        await backing.client.connection_pool.disconnect()  # what it has was made with the server that died
         assert await backing.client.hget(keys.about(scene.address), "partitions") == b"4"
 
 

@@ -50,9 +50,10 @@ class RedisBacking:
     publish_bound = None
     tells_what_was_deleted = True
 
-    def __init__(self, url: str, middlewares: tuple[type[BaseMiddleware], ...] = ()) -> None:
+    def __init__(self, url: str, middlewares: tuple[type[BaseMiddleware], ...] = (), *, own: str = "") -> None:
         self.clock = SystemClock()
-        self.client: Redis = Redis.from_url(url)
+        self.client: Redis = Redis.from_url(own or url)
+        """The stranger's, and the administrator's."""
         self._url = url
         self._middlewares = middlewares
         self._free: list[Proxy] = []
@@ -114,9 +115,9 @@ class RedisBacking:
 
 
 @asynccontextmanager
-async def backing_on(url: str, *middlewares: type[BaseMiddleware]) -> AsyncIterator[RedisBacking]:
+async def backing_on(url: str, *middlewares: type[BaseMiddleware], own: str = "") -> AsyncIterator[RedisBacking]:
     async with AsyncExitStack() as stack:
-        backing = RedisBacking(url, middlewares)
+        backing = RedisBacking(url, middlewares, own=own)
         await backing.open(stack)
         yield backing
 

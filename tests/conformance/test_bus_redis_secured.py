@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 
 from tests.adapters.test_redis_bus import documented_rights
 from tests.conformance.bus_suite import ESSENTIAL, Promise, name_of
@@ -18,11 +17,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 @pytest.fixture
 async def backing(secured_redis: services.SecuredRedisRunning) -> AsyncIterator[RedisBacking]:
-    # The scene itself plays the stranger and the administrator.
     async with (
         redis_user(secured_redis, "~*", *documented_rights()) as url,
-        backing_on(url) as made,
-        Redis.from_url(secured_redis.url) as made.client,
+        backing_on(url, own=secured_redis.url) as made,
     ):
         yield made
 

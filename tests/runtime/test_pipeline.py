@@ -178,7 +178,8 @@ async def test_a_cancellation_means_what_it_was_cut_for(clock: ManualClock) -> N
 
 
 async def test_a_cancellation_by_nobody_is_a_failure(clock: ManualClock) -> None:
-    became = await Way(clock, raising(asyncio.CancelledError())).carried()
+    # In a task of its own, as all work is: the one that runs tests may have been cancelled before.
+    became = await Tasks().start(Way(clock, raising(asyncio.CancelledError())).carried(), name="carry")
     assert isinstance(became, outcome.Retry)
     assert (became.counts, became.error) == (True, "the handler waited for something that was cancelled")
 
