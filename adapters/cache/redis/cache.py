@@ -187,26 +187,35 @@ class RedisCache:
     async def _loaded(self, key: str, load: Callable[[], Awaitable[bytes]], ttl_s: float | None) -> bytes:
         """By us, or by another process that was first."""
         claim = self._clock.new_id()
+        by_ourselves: tuple[bool, bytes | None] = True, None
         until = self._clock.monotonic() + LOAD_WAIT_S
-        while not await self._ask(lambda: self._claimed(key, claim), otherwise=True):
-            if self._clock.monotonic() > until:
+        while True:
+            ours, value = await self._ask(lambda: self._claimed(key, claim), otherwise=by_ourselves)
+            if value is not None:
+                if ours:
+                    await self._released(key, claim)
+                return value
+            if ours or self._clock.monotonic() > until:
                 break
             await self._clock.sleep(POLL_S)
-            if (value := (await self._looked_up([key])).get(key)) is not None:
-                return value
         try:
             value = await load()
         except BaseException:
-            await self._ask(lambda: self._release(keys=[self._claim(key)], args=[claim]), otherwise=None)
+            await self._released(key, claim)
             raise
-        await self._ask(
-            lambda: self._keep(keys=[self._value(key), self._claim(key)], args=[claim, value, _ms(ttl_s)]),
-            otherwise=None,
-        )
+        keys = [self._value(key), self._claim(key)]
+        await self._ask(lambda: self._keep(keys=keys, args=[claim, value, _ms(ttl_s)]), otherwise=None)
         return value
 
-    async def _claimed(self, key: str, claim: str) -> bool:
-        return bool(await self._redis.set(self._claim(key), claim, nx=True, px=_ms(CLAIM_S)))
+    async def _claimed(self, key: str, claim: str) -> tuple[bool, bytes | None]:
+        """Whether the claim is ours, and what is there: who held it before us may just have kept what it loaded."""
+        async with self._redis.pipeline(transaction=False) as commands:
+            commands.set(self._claim(key), claim, nx=True, px=_ms(CLAIM_S)).get(self._value(key))
+            ours, value = await commands.execute()
+        return bool(ours), value
+
+    async def _released(self, key: str, claim: str) -> None:
+        await self._ask(lambda: self._release(keys=[self._claim(key)], args=[claim]), otherwise=None)
 
     # Asking.
 

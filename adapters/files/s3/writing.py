@@ -17,10 +17,10 @@ from contracts.ports.clock import Clock
 PART_BYTES = 8 << 20
 """More than S3's least (5 MiB); content that fits is one put."""
 PARTS_OF_A_SIZE = 1000
-LARGEST_PART_BYTES = 64 << 20
+LARGEST_PART_BYTES = 32 << 20
 MOST_PARTS = 10_000
-"""S3's bound. With parts that grow an object can have 480 GiB."""
-ON_THE_WAY_BYTES = 64 << 20
+"""S3's bound. With parts that grow an object can have 270 GiB."""
+ON_THE_WAY_BYTES = 32 << 20
 """What is being sent of one object at a time."""
 ABORT_TIMEOUT_S = 5.0
 ABORTS = 3
