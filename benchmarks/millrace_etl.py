@@ -10,7 +10,6 @@ import asyncio
 import json
 import resource
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,10 +17,10 @@ import pgpq  # noqa: F401
 import polars  # noqa: F401
 import pyarrow.compute  # noqa: F401
 
+from benchmarks.one_job import settled
 from benchmarks.orders_csv import DATASET
 from contracts.batch_etl import RunBatchEtl
-from contracts.job import JobState
-from runtime import commands, registry, settings
+from runtime import registry, settings
 from runtime.worker import Worker
 
 
@@ -55,16 +54,7 @@ async def main(url: str, path: Path) -> None:
 
 async def _load(worker: Worker) -> tuple[int, float]:
     """How many rows were read, and in how many seconds."""
-    envelope = commands.envelope(
-        "run.batch_etl", RunBatchEtl(dataset="orders"), contract=RunBatchEtl, clock=worker.clock
-    )
-    began = time.perf_counter()
-    await worker.submit(envelope)
-    while (row := await worker.adapters.ledger.desk.get(envelope.id)) is None or not row.state.final:
-        run = worker.dispatcher.runs.get(envelope.id)
-        await (asyncio.wait([run.task]) if run and run.task else asyncio.sleep(0.001))  # noqa: TID251 - until claimed
-    seconds = time.perf_counter() - began
-    assert row.state is JobState.DONE, row
+    row, seconds = await settled(worker, RunBatchEtl(dataset="orders"), address="run.batch_etl")
     return int(row.result["read"]), seconds
 
 

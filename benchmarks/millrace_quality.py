@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.baselines.quality_fused import RUNS
 from benchmarks.checked_orders import SUITE
+from benchmarks.one_job import settled
 from contracts.data_quality import RunDataQuality
-from contracts.job import JobState
-from runtime import commands, registry, settings
+from runtime import registry, settings
 from runtime.worker import Worker
 
 
@@ -39,16 +38,7 @@ async def main(url: str) -> None:
 
 async def _run(worker: Worker) -> float:
     """How many seconds a run took."""
-    envelope = commands.envelope(
-        "run.data_quality", RunDataQuality(suite="orders"), contract=RunDataQuality, clock=worker.clock
-    )
-    began = time.perf_counter()
-    await worker.submit(envelope)
-    while (row := await worker.adapters.ledger.desk.get(envelope.id)) is None or not row.state.final:
-        run = worker.dispatcher.runs.get(envelope.id)
-        await (asyncio.wait([run.task]) if run and run.task else asyncio.sleep(0.001))  # noqa: TID251 - until claimed
-    seconds = time.perf_counter() - began
-    assert row.state is JobState.DONE, row
+    row, seconds = await settled(worker, RunDataQuality(suite="orders"), address="run.data_quality")
     assert [one["value"] for one in row.result["checks"] if one["check"] == "references"] == [20], row
     return seconds
 

@@ -19,7 +19,8 @@ attempts are used up, buried with its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -89,3 +90,33 @@ class Faults(Permanent):
         self.subject = subject
         self.faults = list(faults)
         super().__init__("\n".join([f"{subject}:", *(f"  - {fault}" for fault in self.faults)]))
+
+
+class Gathered:
+    """What is wrong with any of several things, told at once.
+
+    gathered = Gathered("resources")
+    for name in names:
+        with gathered.one():
+            declare(catalog.resource(name))
+    gathered.tell()
+    """
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self.faults: list[str] = []
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """The block goes by one of them; what it raises of `Faults` and `NotFound` ends it and is kept."""
+        try:
+            yield
+        except Faults as error:
+            self.faults += error.faults
+        except NotFound as error:
+            self.faults.append(str(error))
+
+    def tell(self) -> None:
+        """Raises `Faults` where anything was wrong."""
+        if self.faults:
+            raise Faults(self._subject, self.faults)

@@ -1,4 +1,4 @@
 """The process: settings, wiring, pipeline, lanes, jobs, supervisor, health and the command line.
 
-It sees ports only; `runtime/wiring.py` alone chooses their implementations, and modules are found by name.
+It sees ports only; `runtime/wiring/` alone chooses their implementations, and modules are found by name.
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from contracts.errors import Faults, NotFound
+from contracts.errors import Faults, Gathered, NotFound
 from contracts.module import Module, Route, StreamRoute
 from contracts.ports import Catalog
 
@@ -56,16 +56,12 @@ def configured(modules: Iterable[Module], catalog: Catalog, arguments: Mapping[s
     """The modules with their routes of the catalog, by what each was asked for; raises `Faults` with everything that is
     wrong with what is declared there."""
     made: list[Module] = []
-    faults: list[str] = []
+    gathered = Gathered("catalog")
     for module in modules:
-        try:
+        with gathered.one():
             made.append(module.configured(catalog, arguments.get(module.name)))
-        except Faults as error:
-            faults += error.faults
-        except NotFound as error:
-            faults.append(str(error))
-    if faults := [*faults, *_clashes(made)]:
-        raise Faults("catalog", faults)
+    gathered.faults += _clashes(made)
+    gathered.tell()
     return made
 
 

@@ -14,7 +14,7 @@ from adapters.catalog.yaml_tree import LARGEST_BYTES
 from contracts.aggregation import Aggregation
 from contracts.dataset import Dataset
 from contracts.enrichment import Enrichment
-from contracts.errors import Faults, NotFound
+from contracts.errors import Faults, Gathered, NotFound
 from contracts.event import Event
 from contracts.ports.catalog import Survey
 from contracts.quality import Suite
@@ -67,18 +67,14 @@ class YamlCatalog:
         return self.declared(RESOURCE, name)
 
     def survey(self) -> Survey:
-        counts, faults = {}, []
+        counts, gathered = {}, Gathered("catalog")
         for kind in KINDS:
             names = self.names(kind)
             counts[kind.folder] = len(names)
             for name in names:
-                try:
+                with gathered.one():
                     self.declared(kind, name)
-                except Faults as error:
-                    faults += error.faults
-                except NotFound as error:
-                    faults.append(str(error))
-        return Survey(counts=counts, faults=tuple(faults))
+        return Survey(counts=counts, faults=tuple(gathered.faults))
 
     def names(self, kind: Kind[Any]) -> list[str]:
         """The names of the files, whether or not they can be read; empty without the folder."""

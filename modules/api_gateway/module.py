@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from contracts.errors import Faults, MillraceError, NotFound
+from contracts.errors import Gathered, MillraceError
 from contracts.http import HttpAnswer, HttpRequest
 from contracts.module import Module
 from contracts.ports import Cache, Catalog, Clock, Db, Log, Metrics
@@ -27,17 +27,12 @@ module = Module(
 @module.from_catalog
 def declare(module: Module, catalog: Catalog, arguments: RunApiGateway) -> None:
     """A resource whose declaration is faulty keeps the module from starting, as everything declared does."""
-    faults: list[str] = []
+    gathered = Gathered("resources")
     streams = asyncio.Semaphore(STREAMS)
     for name in arguments.resource or catalog.resources():
-        try:
+        with gathered.one():
             _declare(module, catalog.resource(name), streams)
-        except Faults as error:
-            faults += error.faults
-        except NotFound as error:
-            faults.append(str(error))
-    if faults:
-        raise Faults("resources", faults)
+    gathered.tell()
 
 
 def _declare(module: Module, resource: Resource, streams: asyncio.Semaphore) -> None:

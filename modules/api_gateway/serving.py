@@ -97,22 +97,22 @@ class Serving:
     async def _entry(
         self, look: Look, query: Query, accepted: str, load: Callable[[], Awaitable[Entry]], ports: Ports
     ) -> Entry:
-        """From the cache, or loaded: by one of those who want it now, for all of them."""
-        place, name = self._place(look, query, accepted), self.resource.name
-        keep_s = self.resource.cache_s
-        if keep_s and (kept := await ports.cache.get(place)) is not None:
-            ports.metrics.add(READS, resource=name, outcome="cache")
-            return _entries.decode(kept)
+        """From the cache, or loaded: by one of those who want it now, for all of them, in whatever process they are."""
+        place, name, keep_s = self._place(look, query, accepted), self.resource.name, self.resource.cache_s
+        outcome = "cache"
 
-        async def loaded() -> Entry:
+        async def read() -> bytes:
+            nonlocal outcome
+            outcome = "read"
             with ports.metrics.timer(READ_DURATION, resource=name):
-                entry = await load()
-            ports.metrics.add(READS, resource=name, outcome="read")
-            if keep_s:
-                await ports.cache.set(place, msgspec.msgpack.encode(entry), ttl_s=keep_s)
-            return entry
+                return msgspec.msgpack.encode(await load())
 
-        return await self._flight.of(place, loaded)
+        async def found() -> Entry:
+            told = await (ports.cache.get_or_load(place, read, ttl_s=keep_s) if keep_s else read())
+            ports.metrics.add(READS, resource=name, outcome=outcome)
+            return _entries.decode(told)
+
+        return await self._flight.of(place, found)
 
     async def _page(self, query: Query, accepted: str, ports: Ports) -> Entry:
         statement = compiled(self.resource, query, rendering.form_of(accepted))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from contracts.enrichment import Enrichment, Lookup, RunEventEnricher
-from contracts.errors import Faults, MillraceError, NotFound
+from contracts.errors import Gathered, MillraceError
 from contracts.event import Event, struct_of
 from contracts.module import Batch, Module
 from contracts.ports import Cache, Catalog, Db, Emit, Log, Metrics
@@ -27,19 +27,12 @@ module = Module(
 @module.from_catalog
 def declare(module: Module, catalog: Catalog, arguments: RunEventEnricher) -> None:
     """Each reads its topic as a group of its own, so that several can take events of one kind."""
-    faults: list[str] = []
+    gathered = Gathered("enrichments")
     for name in arguments.enrichment or catalog.enrichments():
-        try:
+        with gathered.one():
             enrichment = catalog.enrichment(name)
-            event = catalog.event(enrichment.event)
-        except Faults as error:
-            faults += error.faults
-        except NotFound as error:
-            faults.append(str(error))
-        else:
-            _declare(module, enrichment, event)
-    if faults:
-        raise Faults("enrichments", faults)
+            _declare(module, enrichment, catalog.event(enrichment.event))
+    gathered.tell()
 
 
 def _declare(module: Module, enrichment: Enrichment, event: Event) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from contracts.aggregation import Aggregation
-from contracts.errors import Faults, NotFound
+from contracts.errors import Faults, Gathered
 from contracts.event import Event, struct_of
 from contracts.metric_aggregator import RunMetricAggregator
 from contracts.module import Batch, Module
@@ -27,21 +27,16 @@ module = Module(
 @module.from_catalog
 def declare(made: Module, catalog: Catalog, arguments: RunMetricAggregator) -> None:
     """Each reads its topic as a group of its own, so that there can be many over the events of one kind."""
-    faults: list[str] = []
+    gathered = Gathered("aggregations")
     tables: list[ResultTable] = []
     for name in arguments.aggregation or catalog.aggregations():
-        try:
+        with gathered.one():
             aggregation = catalog.aggregation(name)
             aggregator = _declare(made, aggregation, catalog.event(aggregation.event), arguments)
             if aggregator.table is not None:
-                faults += _taken(aggregator.table, tables)
+                gathered.faults += _taken(aggregator.table, tables)
                 tables.append(aggregator.table)
-        except Faults as error:
-            faults += error.faults
-        except NotFound as error:
-            faults.append(str(error))
-    if faults:
-        raise Faults("aggregations", faults)
+    gathered.tell()
     if tables:
         made.on_startup(_preparation(tables))
 

@@ -60,7 +60,8 @@ class S3Files:
     async def stat(self, path: str) -> FileInfo:
         key = self._key(path)
         try:
-            return _info(path, await self._link.call("head_object", key))
+            head = await self._link.call("head_object", key)
+            return _info(path, head, size_bytes=head["ContentLength"])
         except Declined as error:
             raise await self._not_there(path, error) from error
 
@@ -117,7 +118,7 @@ class S3Files:
             page = await self._link.call("list_objects_v2", Prefix=root + prefix, **more)
             for entry in page.get("Contents", ()):
                 if not entry["Key"].endswith("/"):  # what consoles make for a folder
-                    yield _listed(entry["Key"].removeprefix(root), entry)
+                    yield _info(entry["Key"].removeprefix(root), entry, size_bytes=entry["Size"])
             if not page.get("IsTruncated"):
                 return
             more["ContinuationToken"] = page["NextContinuationToken"]
@@ -167,7 +168,8 @@ class S3Files:
     async def _written(self, path: str, key: str, written: Written) -> FileInfo:
         """As `stat` shows it, or would have before somebody else replaced it at once."""
         try:
-            return _info(path, await self._link.call("head_object", key, IfMatch=written.etag))
+            head = await self._link.call("head_object", key, IfMatch=written.etag)
+            return _info(path, head, size_bytes=head["ContentLength"])
         except Declined:
             return FileInfo(
                 path=path,
@@ -195,21 +197,13 @@ def _unmet(path: str, if_version: str | None, error: Declined) -> Exception:
     return Unavailable("files", str(error))
 
 
-def _info(path: str, head: dict[str, Any]) -> FileInfo:
+def _info(path: str, told: dict[str, Any], *, size_bytes: int) -> FileInfo:
+    """Of what was told of an object; only its size has different names."""
     return FileInfo(
         path=path,
-        size_bytes=head["ContentLength"],
-        modified_at=_whole(head["LastModified"]),
-        version=head["ETag"].strip('"'),
-    )
-
-
-def _listed(path: str, entry: dict[str, Any]) -> FileInfo:
-    return FileInfo(
-        path=path,
-        size_bytes=entry["Size"],
-        modified_at=_whole(entry["LastModified"]),
-        version=entry["ETag"].strip('"'),
+        size_bytes=size_bytes,
+        modified_at=_whole(told["LastModified"]),
+        version=told["ETag"].strip('"'),
     )
 
 

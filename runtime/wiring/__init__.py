@@ -39,12 +39,8 @@ from runtime import credentials
 from runtime.settings import KEYS
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
-    from adapters.bus.kafka.security import Security
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.postgres import PostgresDb
-    from adapters.files.s3.bucket import Bucket
     from adapters.log.structured import StructuredLog
     from runtime.settings import Settings
 
@@ -154,42 +150,12 @@ class Adapters:
             assert self.settings.secrets_file is not None  # the settings were checked together
             return FileSecrets(self.settings.secrets_file)
         if self.settings.secrets == "vault":
-            return self._vault
+            from runtime.wiring.vault import vault_secrets
+
+            return vault_secrets(self.settings, self.clock)
         from adapters.secrets.env import EnvSecrets
 
         return EnvSecrets(self.settings.environ)
-
-    @property
-    def _vault(self) -> Secrets:
-        from adapters.secrets.vault import login
-        from adapters.secrets.vault.client import VaultClient
-        from adapters.secrets.vault.secrets import Place, VaultSecrets
-        from adapters.tls import Tls
-
-        chosen = self.settings
-        assert chosen.secrets_vault_url is not None  # the settings were checked together
-        mount = chosen.secrets_vault_auth_mount or chosen.secrets_vault_auth
-        ways: Mapping[str, Callable[[], login.Login]] = {
-            "token": lambda: login.ByToken(chosen.secrets_vault_token, chosen.secrets_vault_token_file),
-            "approle": lambda: login.ByAppRole(
-                mount, chosen.secrets_vault_role_id or "", chosen.secrets_vault_secret_id or Secret("")
-            ),
-            "kubernetes": lambda: login.ByServiceAccount(mount, chosen.secrets_vault_role or ""),
-        }
-        client = VaultClient(
-            chosen.secrets_vault_url.reveal(),
-            clock=self.clock,
-            namespace=chosen.secrets_vault_namespace,
-            tls=Tls(ca_file=chosen.secrets_vault_ca_file),
-        )
-        return VaultSecrets(
-            client,
-            ways[chosen.secrets_vault_auth](),
-            clock=self.clock,
-            place=Place(mount=chosen.secrets_vault_mount, path=chosen.secrets_vault_path),
-            refresh_s=chosen.secrets_refresh_s,
-            keep_s=chosen.secrets_keep_s,
-        )
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -202,32 +168,9 @@ class Adapters:
 
             return LocalFiles(self.settings.fs_local_root, links=self.file_links)
         from adapters.files.s3.files import S3Files
+        from runtime.wiring.bucket import bucket_of
 
-        return S3Files(self._bucket, clock=self.clock)
-
-    @property
-    def _bucket(self) -> Bucket:
-        """Of `--fs s3`, or of `--fs minio`, which is S3 at an address of its own with the bucket in the path."""
-        from adapters.files.s3.bucket import Bucket
-
-        chosen, minio = self.settings, self.settings.fs == "minio"
-        endpoint = chosen.fs_minio_endpoint if minio else chosen.fs_s3_endpoint
-        keys = "fs_minio" if minio and chosen.fs_minio_access_key is not None else "fs_s3"
-        given = getattr(chosen, f"{keys}_access_key") is not None
-        assert chosen.fs_s3_bucket is not None  # the settings were checked together
-        return Bucket(
-            name=chosen.fs_s3_bucket,
-            prefix=chosen.fs_s3_prefix,
-            endpoint=endpoint.reveal() if endpoint else None,
-            region=chosen.fs_s3_region,
-            access_key=self._credential(f"{keys}_access_key") if given else None,
-            secret_key=self._credential(f"{keys}_secret_key") if given else None,
-            path_style=minio or chosen.fs_s3_path_style,
-            encryption=chosen.fs_s3_sse,
-            kms_key=chosen.fs_s3_kms_key,
-            timeout_s=chosen.fs_s3_timeout_s,
-            attempts=chosen.fs_s3_attempts,
-        )
+        return S3Files(bucket_of(self.settings, self._credential), clock=self.clock)
 
     @cached_property
     def file_links(self) -> FileLinks | None:
@@ -293,6 +236,7 @@ class Adapters:
         chosen = self.settings
         if chosen.mq == "kafka":
             from adapters.bus.kafka.bus import KafkaBus
+            from runtime.wiring.bus_security import kafka_security
 
             return KafkaBus(
                 ",".join(chosen.mq_kafka_bootstrap_servers),
@@ -302,10 +246,11 @@ class Adapters:
                 session_timeout_s=chosen.mq_session_s,
                 rebalance_timeout_s=max(60.0, 2 * chosen.mq_revoke_wait_s),
                 revoke_wait_s=chosen.mq_revoke_wait_s,
-                security=self._kafka_security.options(self.clock),
+                security=kafka_security(chosen, self._credential).options(self.clock),
             )
         if chosen.mq == "redis-stream":
             from adapters.bus.redis_stream.bus import RedisStreamBus
+            from runtime.wiring.bus_security import redis_tls
 
             assert chosen.mq_redis_stream_url is not None  # the settings were checked together
             url, password = self._password_in("mq_redis_stream_url")
@@ -317,7 +262,7 @@ class Adapters:
                 member_id=chosen.mq_member or socket.gethostname(),
                 lease_s=chosen.mq_session_s,
                 revoke_wait_s=chosen.mq_revoke_wait_s,
-                tls=self._redis_tls,
+                tls=redis_tls(chosen),
             )
         from adapters.bus.memory.bus import MemoryBus
 
@@ -345,49 +290,6 @@ class Adapters:
         from adapters.database.embedded import EmbeddedServer
 
         return EmbeddedServer(self.settings.millrace_home / "postgres")
-
-    @property
-    def _kafka_security(self) -> Security:
-        from adapters.bus.kafka.oauth import Grant
-        from adapters.bus.kafka.security import Security
-        from adapters.tls import Tls
-
-        chosen = self.settings
-        grant = None
-        if chosen.mq_kafka_sasl_mechanism == "OAUTHBEARER" and chosen.mq_kafka_oauth_url is not None:
-            grant = Grant(
-                url=chosen.mq_kafka_oauth_url.reveal(),
-                client_id=chosen.mq_kafka_oauth_client_id or "",
-                client_secret=self._credential("mq_kafka_oauth_client_secret"),
-                scope=chosen.mq_kafka_oauth_scope,
-                tls=Tls(ca_file=chosen.mq_kafka_tls_ca_file),
-            )
-        return Security(
-            protocol=chosen.mq_kafka_security_protocol,
-            mechanism=chosen.mq_kafka_sasl_mechanism,
-            username=chosen.mq_kafka_sasl_username or "",
-            password=self._credential("mq_kafka_sasl_password"),
-            grant=grant,
-            tls=Tls(
-                ca_file=chosen.mq_kafka_tls_ca_file,
-                cert_file=chosen.mq_kafka_tls_cert_file,
-                key_file=chosen.mq_kafka_tls_key_file,
-                key_password=chosen.mq_kafka_tls_key_password,
-            ),
-        )
-
-    @property
-    def _redis_tls(self) -> SSLContext | None:
-        """None leaves it to the URL."""
-        from adapters.tls import Tls
-
-        chosen = self.settings
-        tls = Tls(
-            ca_file=chosen.mq_redis_stream_tls_ca_file,
-            cert_file=chosen.mq_redis_stream_tls_cert_file,
-            key_file=chosen.mq_redis_stream_tls_key_file,
-        )
-        return None if tls == Tls() else tls.context("Redis TLS")
 
     def _credential(self, name: str) -> Credential:
         setting = getattr(self.settings, name) or Secret("")
