@@ -24,6 +24,7 @@ from tests.conformance.bus_recorder import Recorder, stream
 from tests.kit import services
 from tests.kit.certificates import Authority
 from tests.kit.kafka_rights import grant_documented
+from tests.kit.rights import uses_all_rights
 from tests.kit.services.kafka_secured import PASSWORD, USER
 from tests.kit.signed_tokens import CLIENT, SECRET, TokenEndpoint, token_endpoint
 from tests.kit.waiting import until
@@ -175,15 +176,6 @@ async def test_a_right_that_is_missing_is_named(
             await uses_all_rights(bus, recorder)
     finally:
         await bus.close()
-
-
-async def uses_all_rights(bus: KafkaBus, recorder: Recorder) -> None:
-    """Raises what the bus says of one that is missing."""
-    await bus.open()
-    await bus.start()
-    await bus.publish(Envelope(id=CLOCK.new_id(), address=recorder.route.address, body=b"{}"))
-    await until(lambda: bool(recorder.deliveries or bus._mounted[0].faults), timeout_s=20)
-    await bus.check()
 
 
 async def test_an_exchanged_password_is_used_for_the_next_connection(secured_kafka: services.SecuredRunning) -> None:

@@ -20,6 +20,7 @@ from tests.adapters.test_redis_bus import documented_rights
 from tests.conformance.bus_recorder import Recorder, stream
 from tests.kit import services
 from tests.kit.redis_users import redis_user
+from tests.kit.rights import uses_all_rights
 from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -112,15 +113,6 @@ async def test_a_right_that_is_missing_is_named(
                 await uses_all_rights(bus, recorder)
         finally:
             await bus.close()
-
-
-async def uses_all_rights(bus: RedisStreamBus, recorder: Recorder) -> None:
-    """Raises what the bus says of one that is missing."""
-    await bus.open()
-    await bus.start()
-    await bus.publish(Envelope(id=CLOCK.new_id(), address=recorder.route.address, body=b"{}"))
-    await until(lambda: bool(recorder.deliveries or bus._mounted[0].faults))
-    await bus.check()
 
 
 async def test_tls_is_told_from_plain(

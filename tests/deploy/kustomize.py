@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,12 +12,11 @@ import yaml
 
 from tests.architecture.doc_tables import ROOT
 from tests.kit import services
-from tests.kit.services.cache import kept
+from tests.kit.services.go_programs import go_program
 
 OVERLAYS = sorted(path.parent for path in (ROOT / "deploy" / "k8s" / "overlays").glob("*/kustomization.yaml"))
 VERSION = "v5.8.1"
 MODULE = f"sigs.k8s.io/kustomize/kustomize/v5@{VERSION}"
-BUILD_TIMEOUT_S = 900.0
 REMEDY = "Install kustomize (5 or newer), kubectl, or Go, which builds it."
 
 
@@ -40,21 +38,4 @@ def _command() -> list[str]:
         return [program, "build"]
     if program := shutil.which("kubectl"):
         return [program, "kustomize"]
-    return [str(kept(f"kustomize-{VERSION}", _build) / "kustomize"), "build"]
-
-
-def _build(directory: Path) -> None:
-    """A minute or two, once: it is kept for later runs."""
-    if (go := shutil.which("go")) is None:
-        raise services.CannotStart("neither kustomize nor kubectl nor Go is installed")
-    done = subprocess.run(
-        [go, "install", "-trimpath", "-ldflags=-s -w", MODULE],
-        env={**os.environ, "GOBIN": str(directory)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise services.CannotStart(f"go could not build {MODULE} ({done.stderr[-300:]})")
+    return [str(go_program("kustomize", MODULE, version=VERSION)), "build"]

@@ -9,12 +9,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.kit.services.cache import BUILD_TIMEOUT_S, call, kept
 from tests.kit.services.containers import from_container
+from tests.kit.services.go_programs import go_program
 from tests.kit.services.home import Home
 from tests.kit.services.native import NativeServer
 from tests.kit.services.ports import Port
-from tests.kit.services.service import CannotStart, Running, Service, native_running, start_or_end
+from tests.kit.services.service import Running, Service, native_running, start_or_end
 
 NAME = "MinIO"
 IMAGE = "minio/minio:RELEASE.2025-09-07T16-13-09Z"
@@ -45,8 +45,7 @@ class Minio(Service):
 
 def start_minio() -> Running:
     """A native server. Raises `CannotStart`."""
-    built = f"minio-{MODULE.rpartition('-')[2]}"
-    program = shutil.which("minio") or str(kept(built, _build, timeout_s=BUILD_TIMEOUT_S) / "minio")
+    program = shutil.which("minio") or go_program("minio", MODULE, version=MODULE.rpartition("-")[2])
     home, port = Home("minio"), Port()
     command: list[str | Path] = [program, "server", home.data, "--address", port.address, "--quiet"]
     environ = {**os.environ, **ENVIRON, "HOME": str(home.path)}
@@ -65,13 +64,6 @@ def _answers(port: Port) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
-
-
-def _build(directory: Path) -> None:
-    if (go := shutil.which("go")) is None:
-        raise CannotStart("Go, which builds MinIO, is not installed")
-    install = ["env", f"GOBIN={directory}", "CGO_ENABLED=0", go, "install", "-trimpath", "-ldflags=-s -w", MODULE]
-    call(install, cwd=directory, timeout_s=BUILD_TIMEOUT_S)
 
 
 def _container() -> Running:
