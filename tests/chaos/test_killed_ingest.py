@@ -55,20 +55,7 @@ async def test_each_event_lands_once_though_workers_die(
 
 
 @pytest.mark.parametrize("mq", ["kafka", "redis-stream"])
-@pytest.mark.parametrize(
-    "point",
-    [
-        "written",
-        pytest.param(
-            "landed",
-            marks=pytest.mark.xfail(
-                strict=False,
-                reason="open: now and then the successor waits for what the stalled transaction has listed and not "
-                "committed, for as long as it stalls (docs/guarantees.md, what is not promised)",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("point", ["written", "landed"])
 async def test_a_worker_that_stalls_and_wakes_up_lands_nothing_more(
     mq: str, point: str, db: PostgresDb, database_url: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -57,6 +57,23 @@ async def until_someone_waits_for_a_lock(db: PostgresDb) -> None:
     await until(someone, what="a wait for a lock")
 
 
+@pytest.mark.parametrize("state", ["idle in transaction", "active"])
+async def test_a_process_that_is_stopped_before_its_commit_does_not_keep_its_partition(
+    world: World, db: PostgresDb, state: str
+) -> None:
+    """It may be stopped between two messages of one statement: then the server takes it for active."""
+    hold = await take(world)
+    async with db.connect(name="stopped") as stopped:
+        await stopped.raw.execute("begin")
+        await stopped.raw.fetch("select 1 from millrace.partitions for key share")
+        if state == "active":
+            await stopped.raw.prepare("select 1")
+        seen = "select state from pg_stat_activity where application_name = 'stopped'"
+        assert await db.fetch_value(seen) == state
+        heir = await take(world, "w2")
+    assert heir.epoch > hold.epoch
+
+
 async def test_effects_and_position_are_one_commit(world: World, db: PostgresDb) -> None:
     hold = await take(world)
     async with world.ledger.partitions.transaction(hold, (0, 1), name="message m0") as tx:

@@ -25,14 +25,15 @@ where group_name = $1 and address = $2 and index = $3
 for update
 
 -- name: end_stalled
--- A row lock here means that nothing but a commit is missing; one that is idle for $1 seconds has a process that was
--- stopped, or is out of reach. Its session is ended, which rolls it back; only those of our own role are seen.
+-- A row lock here means that nothing but a commit is missing; one that waits for its client for $1 seconds has a process
+-- that was stopped, or is out of reach (between two messages of one statement it counts as active). Its session is ended,
+-- which rolls it back; only those of our own role are seen.
 select pg_terminate_backend(a.pid)
 from pg_locks l
 join pg_stat_activity a on a.pid = l.pid
 where l.locktype = 'relation' and l.relation = 'millrace.partitions'::regclass and l.mode = 'RowShareLock' and l.granted
     and l.database = (select d.oid from pg_database d where d.datname = current_database())
-    and a.state like 'idle in transaction%'
+    and a.wait_event_type = 'Client' and a.wait_event = 'ClientRead'
     and a.state_change <= clock_timestamp() - make_interval(secs => $1)
 
 -- name: spans
