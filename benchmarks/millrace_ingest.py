@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.ingest_message import event, order_id
+from benchmarks.used import Used
 from contracts.module import Module, StreamRoute
 from modules import stream_ingest
 from runtime import process, settings
@@ -76,11 +77,12 @@ async def main(servers: str, url: str, topic: str, count: int, partitions: int, 
         worker = Worker(chosen, [module(topic, table, partitions, way, counted)])
         await worker.start()
         process.collect_less_often()  # as in every process of a worker
+        used = Used()
         await counted.done.wait()
         while await worker.adapters.db.fetch_value(f"select count(*) from {table}") < expected:  # noqa: S608
             await asyncio.sleep(0.005)  # noqa: TID251 - the last of them commit
         await worker.streams.commit()
-        figures = {"messages_per_s": count / (time.perf_counter() - counted.began_at)}
+        figures = {"messages_per_s": count / (time.perf_counter() - counted.began_at)} | used.by(count)
         await worker.adapters.db.execute(f"drop table {table}")
         await worker.stop()
     print(json.dumps(figures))
