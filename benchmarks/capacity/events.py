@@ -1,0 +1,122 @@
+"""What one event takes of the worker, of PostgreSQL and of Kafka, route by route, with one worker."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import asyncpg
+import msgspec
+
+from benchmarks import ingest, rounds, streams, windows
+from benchmarks.bed import Bed
+from benchmarks.capacity.tables import round_to, table
+from benchmarks.capacity.taken import Meter, Taken
+from benchmarks.fresh import database
+
+ORDERS, REPLAYED, INGESTED, WINDOWED = 100_000, 30_000, 200_000, 300_000
+LEDGER = """
+select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c
+where c.relnamespace = 'millrace'::regnamespace and c.relkind = 'r'
+"""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured; `command` is made of a database's URL."""
+
+    name: str
+    count: int
+    command: Callable[[str], list[str]]
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One round."""
+
+    figures: rounds.Figures
+    taken: Taken
+    ledger_bytes: int
+
+
+@asynccontextmanager
+async def routes(bed: Bed) -> AsyncIterator[list[Route]]:
+    kafka = await bed.kafka()
+    servers = kafka.url
+    async with AsyncExitStack() as stack:
+        orders = await stack.enter_async_context(streams.filled(kafka, ORDERS))
+        fewer = await stack.enter_async_context(streams.filled(kafka, REPLAYED))
+        placed = await stack.enter_async_context(ingest.filled(kafka, INGESTED))
+        readings = await stack.enter_async_context(windows.filled(kafka, WINDOWED))
+
+        def ingested(way: str) -> Callable[[str], list[str]]:
+            told = [placed, str(INGESTED), str(ingest.PARTITIONS), way]
+            return lambda db: ["benchmarks.millrace_ingest", servers, db, *told]
+
+        def handled(way: str) -> Callable[[str], list[str]]:
+            return lambda db: ["benchmarks.millrace_streams", servers, db, orders, str(ORDERS), way, "0"]
+
+        def enriched(db: str) -> list[str]:
+            return ["benchmarks.millrace_enricher", db, orders, str(ORDERS), "60", servers]
+
+        def aggregated(db: str) -> list[str]:
+            return ["benchmarks.millrace_windows", db, servers, readings, str(WINDOWED)]
+
+        def replayed(db: str) -> list[str]:
+            return ["benchmarks.millrace_replay", db, servers, fewer, str(REPLAYED)]
+
+        yield [
+            Route(name="`stream_ingest`, table with a key", count=INGESTED, command=ingested("merge")),
+            Route(name="`stream_ingest`, table without", count=INGESTED, command=ingested("copy")),
+            Route(name="`metric_aggregator`", count=WINDOWED, command=aggregated),
+            Route(name="`event_enricher`", count=ORDERS, command=enriched),
+            Route(name="`stream_replay`", count=REPLAYED, command=replayed),
+            Route(name="a stream's own overhead, batches", count=ORDERS, command=handled("batch")),
+            Route(name="a stream's own overhead, one a call", count=ORDERS, command=handled("single")),
+        ]
+
+
+async def measured(bed: Bed, of: int) -> str:
+    """The table."""
+    url, kafka = await bed.postgres(), await bed.kafka()
+    meter = Meter(url, kafka_pid=kafka.native.pid if kafka.native else None)
+    async with routes(bed) as found:
+        rows = [_row(route, [await once(route, url, meter) for _ in range(of)]) for route in found]
+    head = (
+        *("one worker, 8 partitions", "events/s here", "worker CPU µs", "computed: events/s on a core of its own"),
+        *("worker MB", "PostgreSQL CPU µs", "Kafka CPU µs", "transactions per 1,000", "WAL bytes", "connections"),
+        "ledger afterwards, kB",
+    )
+    return table(head, rows)
+
+
+async def once(route: Route, url: str, meter: Meter) -> Measured:
+    """On a database of its own."""
+    async with database(url, migrated=True) as db:
+        async with meter.over(db) as taken:
+            figures = await asyncio.to_thread(rounds.once, route.name, ["-m", *route.command(db)])
+        connection = await asyncpg.connect(db)
+        ledger_bytes = await connection.fetchval(LEDGER)
+        await connection.close()
+    return Measured(figures=figures, taken=taken, ledger_bytes=ledger_bytes)
+
+
+def _row(route: Route, found: list[Measured]) -> list[str]:
+    def median(of: Callable[[Measured], float]) -> float:
+        return statistics.median(map(of, found))
+
+    cpu_us = median(lambda one: one.figures["cpu_us_each"])
+    each_us = 1e6 / route.count
+    return [
+        route.name,
+        round_to(median(lambda one: one.figures["messages_per_s"])),
+        round_to(cpu_us),
+        round_to(1e6 / cpu_us, 2),
+        round_to(median(lambda one: one.figures["peak_mb"]), 2),
+        round_to(median(lambda one: one.taken.postgres_cpu_s) * each_us, 2),
+        round_to(median(lambda one: one.taken.kafka_cpu_s) * each_us, 2),
+        round_to(median(lambda one: one.taken.transactions) / route.count * 1000, 2),
+        round_to(median(lambda one: one.taken.wal_bytes) / route.count, 2),
+        str(max(one.taken.connections for one in found)),
+        round_to(median(lambda one: one.ledger_bytes) / 1000, 3),
+    ]
