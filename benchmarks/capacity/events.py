@@ -51,23 +51,24 @@ async def routes(bed: Bed) -> AsyncIterator[list[Route]]:
 
         def ingested(way: str) -> Callable[[str], list[str]]:
             told = [placed, str(INGESTED), str(ingest.PARTITIONS), way]
-            return lambda db: ["benchmarks.millrace_ingest", servers, db, *told]
+            return lambda db: ["-m", "benchmarks.millrace_ingest", servers, db, *told]
 
         def handled(way: str) -> Callable[[str], list[str]]:
-            return lambda db: ["benchmarks.millrace_streams", servers, db, orders, str(ORDERS), way, "0"]
+            return lambda db: ["-m", "benchmarks.millrace_streams", servers, db, orders, str(ORDERS), way, "0"]
 
         def enriched(db: str) -> list[str]:
-            return ["benchmarks.millrace_enricher", db, orders, str(ORDERS), "60", servers]
+            return ["-m", "benchmarks.millrace_enricher", db, orders, str(ORDERS), "60", servers]
 
         def aggregated(db: str) -> list[str]:
-            return ["benchmarks.millrace_windows", db, servers, readings, str(WINDOWED)]
+            return ["-m", "benchmarks.millrace_windows", db, servers, readings, str(WINDOWED)]
 
         def replayed(db: str) -> list[str]:
-            return ["benchmarks.millrace_replay", db, servers, fewer, str(REPLAYED)]
+            return ["-m", "benchmarks.millrace_replay", db, servers, fewer, str(REPLAYED)]
 
         yield [
             Route(name="`stream_ingest`, table with a key", count=INGESTED, command=ingested("merge")),
             Route(name="`stream_ingest`, table without", count=INGESTED, command=ingested("copy")),
+            Route(name="`stream_ingest`, a lake of Parquet", count=INGESTED, command=ingested("lake")),
             Route(name="`metric_aggregator`", count=WINDOWED, command=aggregated),
             Route(name="`event_enricher`", count=ORDERS, command=enriched),
             Route(name="`stream_replay`", count=REPLAYED, command=replayed),
@@ -94,7 +95,7 @@ async def once(route: Route, url: str, meter: Meter) -> Measured:
     """On a database of its own."""
     async with database(url, migrated=True) as db:
         async with meter.over(db) as taken:
-            figures = await asyncio.to_thread(rounds.once, route.name, ["-m", *route.command(db)])
+            figures = await asyncio.to_thread(rounds.once, route.name, route.command(db))
         connection = await asyncpg.connect(db)
         ledger_bytes = await connection.fetchval(LEDGER)
         await connection.close()

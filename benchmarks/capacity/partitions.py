@@ -22,7 +22,7 @@ async def measured(bed: Bed, of: int) -> str:
             told = [topic, str(EVENTS), str(number), "copy"]
 
             def command(db: str, told: list[str] = told) -> list[str]:
-                return ["benchmarks.millrace_ingest", kafka.url, db, *told]
+                return ["-m", "benchmarks.millrace_ingest", kafka.url, db, *told]
 
             route = Route(name=str(number), count=EVENTS, command=command)
             found = [await once(route, url, meter) for _ in range(of)]

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import psutil
 
+from benchmarks.bed import CannotMeasure
+from benchmarks.server import GIVEN
+
 LOOK_EVERY_S = 0.05
 TOTALS = """
 select (select xact_commit from pg_stat_database where datname = $1) as transactions,
@@ -45,12 +48,11 @@ class Meter:
     @asynccontextmanager
     async def over(self, database_url: str, *, workers: Sequence[int] = ()) -> AsyncIterator[Taken]:
         """While the block runs, in that database and by those processes. Backends that end meanwhile are counted; what
-        they committed is too, as they tell it when they end."""
+        they committed is too, as they tell it when they end. Raises `CannotMeasure`."""
         name = urlsplit(database_url).path.lstrip("/")
         connection = await asyncpg.connect(self._url)
         try:
-            postmaster = psutil.Process(await connection.fetchval("select pg_backend_pid()")).parent()
-            assert postmaster is not None, "the server is not of this machine"
+            postmaster = postmaster_of(await connection.fetchval("select pg_backend_pid()"))
             watched = [psutil.Process(pid) for pid in workers]
             before = await connection.fetchrow(TOTALS, name)
             cpu_s = [_family_s(postmaster), self._kafka_s(), sum(map(_own_s, watched))]
@@ -79,6 +81,20 @@ async def _look(connection: asyncpg.Connection, name: str, taken: Taken, ended: 
     while not ended.is_set():
         taken.connections = max(taken.connections, await connection.fetchval(CONNECTIONS, name))
         await asyncio.sleep(LOOK_EVERY_S)  # noqa: TID251 - between two looks
+
+
+def postmaster_of(backend_pid: int) -> psutil.Process:
+    """The parent of a backend, if that is what the number means here."""
+    try:
+        parent = psutil.Process(backend_pid).parent()
+        if parent is not None and parent.name().startswith("postgres"):
+            return parent
+    except psutil.Error:
+        pass  # said below
+    raise CannotMeasure(
+        "the processes of PostgreSQL can't be looked at, as it runs elsewhere or in a container: "
+        f"unset {GIVEN}, so that the embedded one is measured"
+    )
 
 
 def _own_s(process: psutil.Process) -> float:

@@ -27,7 +27,7 @@ DEVIATIONS = 3.0
 """So many of them are noise."""
 LEAST_PAIRS = 3
 """Of runs of the same code (three runs have as many), before their spread is taken for that of the machine."""
-ASSUMED = 0.02
+ASSUMED = 0.03
 """The spread between runs of the same code, until it is measured."""
 LEAST = 0.005
 """And never less: what is closer together is decided by where a linker or an allocator put things."""
