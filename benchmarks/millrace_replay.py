@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from benchmarks.one_job import settled
 from benchmarks.used import Used
 from contracts.stream_replay import RunStreamReplay
@@ -32,12 +34,15 @@ async def main(url: str, servers: str, topic: str, count: int) -> None:
             "LOG_LEVEL": "warn",
         }
         chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
-        worker = Worker(chosen, registry.load(["stream_replay"]))
+        address = f"run.stream_replay_{os.getpid()}"  # a group of Kafka's is of one ledger
+        [module] = registry.load(["stream_replay"])
+        module.routes = [msgspec.structs.replace(route, address=address) for route in module.routes]
+        worker = Worker(chosen, [module])
         await worker.start()
         process.collect_less_often()  # as in every process of a worker
         used = Used()
         command = RunStreamReplay(topic=topic, into=f"{topic}.again.{os.getpid()}")
-        row, seconds = await settled(worker, command, address="run.stream_replay")
+        row, seconds = await settled(worker, command, address=address)
         figures = {"messages_per_s": count / seconds} | used.by(count)
         await worker.stop()
     assert row.result["messages"] == count, row

@@ -87,7 +87,7 @@ async def _once(bed: Bed, workers: int) -> tuple[Found, Taken]:
                 async with meter.over(db, workers=[process.pid for process in processes]) as taken:
                     await _publish(kafka.url, address)
                     await until(lambda: is_so(DONE, JOBS), timeout_s=DONE_WAIT_S, what=f"{JOBS} jobs that are done")
-            found = await connection.fetchrow(FOUND)
+            [found] = await connection.fetch(FOUND)
         finally:
             await connection.close()
     return msgspec.convert(dict(found), Found), taken

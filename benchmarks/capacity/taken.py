@@ -54,7 +54,7 @@ class Meter:
         try:
             postmaster = postmaster_of(await connection.fetchval("select pg_backend_pid()"))
             watched = [psutil.Process(pid) for pid in workers]
-            before = await connection.fetchrow(TOTALS, name)
+            transactions, wal_bytes = await _totals(connection, name)
             cpu_s = [_family_s(postmaster), self._kafka_s(), sum(map(_own_s, watched))]
             taken, began_s, ended = Taken(), time.perf_counter(), asyncio.Event()
             async with asyncio.TaskGroup() as group:
@@ -67,14 +67,19 @@ class Meter:
             taken.workers_cpu_s = sum(map(_own_s, watched)) - cpu_s[2]
             taken.kafka_cpu_s = self._kafka_s() - cpu_s[1]
             taken.postgres_cpu_s = _family_s(postmaster) - cpu_s[0]
-            after = await connection.fetchrow(TOTALS, name)
-            taken.transactions = after["transactions"] - before["transactions"]
-            taken.wal_bytes = after["wal_bytes"] - before["wal_bytes"]
+            after = await _totals(connection, name)
+            taken.transactions, taken.wal_bytes = after[0] - transactions, after[1] - wal_bytes
         finally:
             await connection.close()
 
     def _kafka_s(self) -> float:
         return _own_s(self._kafka) if self._kafka else 0.0
+
+
+async def _totals(connection: asyncpg.Connection, name: str) -> tuple[int, int]:
+    """Transactions and bytes of write-ahead log since the server was made."""
+    [row] = await connection.fetch(TOTALS, name)
+    return row["transactions"], row["wal_bytes"]
 
 
 async def _look(connection: asyncpg.Connection, name: str, taken: Taken, ended: asyncio.Event) -> None:
