@@ -17,7 +17,7 @@ from benchmarks.capacity.tables import round_to, table
 from benchmarks.capacity.taken import Meter, Taken
 from benchmarks.fresh import database
 
-ORDERS, REPLAYED, INGESTED, WINDOWED = 100_000, 30_000, 200_000, 300_000
+ORDERS, LOOKED_UP, REPLAYED, INGESTED, WINDOWED = 300_000, 100_000, 30_000, 200_000, 300_000
 LEDGER = """
 select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c
 where c.relnamespace = 'millrace'::regnamespace and c.relkind = 'r'
@@ -54,11 +54,11 @@ async def routes(bed: Bed) -> AsyncIterator[list[Route]]:
             told = [placed, str(INGESTED), str(ingest.PARTITIONS), way]
             return lambda db: ["-m", "benchmarks.millrace_ingest", servers, db, *told]
 
-        def handled(way: str) -> Callable[[str], list[str]]:
-            return lambda db: ["-m", "benchmarks.millrace_streams", servers, db, orders, str(ORDERS), way, "0"]
+        def handled(way: str, count: int) -> Callable[[str], list[str]]:
+            return lambda db: ["-m", "benchmarks.millrace_streams", servers, db, orders, str(count), way, "0"]
 
         def enriched(db: str) -> list[str]:
-            return ["-m", "benchmarks.millrace_enricher", db, orders, str(ORDERS), "60", servers]
+            return ["-m", "benchmarks.millrace_enricher", db, orders, str(LOOKED_UP), "60", servers]
 
         def aggregated(db: str) -> list[str]:
             return ["-m", "benchmarks.millrace_windows", db, servers, readings, str(WINDOWED)]
@@ -71,10 +71,10 @@ async def routes(bed: Bed) -> AsyncIterator[list[Route]]:
             Route(name="`stream_ingest`, table without", count=INGESTED, command=ingested("copy")),
             Route(name="`stream_ingest`, a lake of Parquet", count=INGESTED, command=ingested("lake")),
             Route(name="`metric_aggregator`", count=WINDOWED, command=aggregated),
-            Route(name="`event_enricher`", count=ORDERS, command=enriched),
+            Route(name="`event_enricher`", count=LOOKED_UP, command=enriched),
             Route(name="`stream_replay`", count=REPLAYED, command=replayed),
-            Route(name="a stream's own overhead, batches", count=ORDERS, command=handled("batch")),
-            Route(name="a stream's own overhead, one a call", count=ORDERS, command=handled("single")),
+            Route(name="a stream's own overhead, batches", count=ORDERS, command=handled("batch", ORDERS)),
+            Route(name="a stream's own overhead, one a call", count=LOOKED_UP, command=handled("single", LOOKED_UP)),
         ]
 
 
