@@ -45,7 +45,7 @@ class BatchState:
 
     @property
     def partition(self) -> Partition:
-        return self._hold.partition
+        return self._owned.assignment.partition
 
     @property
     def positions(self) -> range | None:
