@@ -16,6 +16,7 @@ BENCHMARKS = {
     "scaling": "4 worker processes against 1, on Kafka and on Redis",
     "ingest": "events from Kafka into PostgreSQL, against COPY and ON CONFLICT by hand, and row by row",
     "windows": "count, sum and average by key and minute on Kafka, against a loop by hand, Quix, Bytewax, Faust",
+    "traces": "what traces cost while they are off, against code without any, and while they are on",
     "buckets": "files in a bucket, against obstore",
     "quality": "eight checks of a million rows, against one statement by hand and Great Expectations",
     "batch_etl": "a million-row CSV into PostgreSQL, against COPY into staging and SQL, and dlt",

@@ -10,7 +10,9 @@ from tests.kit.services.service import CannotStart
 
 VERSION = "4.1.0"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-JARS = {f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"}
+LOG = "org.slf4j:slf4j-simple:1.7.36"
+JARS = {f"org.apache.kafka:kafka_2.13:{VERSION}", LOG}
+TOOLS = {f"org.apache.kafka:kafka-tools:{VERSION}", LOG}
 DEPENDENCY = "    <dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>\n"
 POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -35,22 +37,35 @@ log.dirs={}
 
 def find_programs() -> tuple[str, Path]:
     """Java, and the directory with `libs` and `formatted`. Fetched at the first time (a minute), then kept."""
-    if (java := shutil.which("java")) is None:
-        raise CannotStart("Java is not installed")
+    java = _java()
     return java, kept(f"kafka-{VERSION}", lambda directory: _fetch(java, directory))
 
 
-def _fetch(java: str, directory: Path) -> None:
+def find_tools() -> tuple[str, Path]:
+    """Java, and the directory with `libs`, where the tools of the command line are. Kept likewise."""
+    java = _java()
+    return java, kept(f"kafka-tools-{VERSION}", lambda directory: _fetch_jars(TOOLS, directory))
+
+
+def _java() -> str:
+    if (java := shutil.which("java")) is None:
+        raise CannotStart("Java is not installed")
+    return java
+
+
+def _fetch_jars(names: set[str], directory: Path) -> None:
     if (maven := shutil.which("mvn")) is None:
         raise CannotStart("Maven, which fetches Kafka, is not installed")
-    jars = "".join(DEPENDENCY.format(*jar.split(":")) for jar in sorted(JARS))
+    jars = "".join(DEPENDENCY.format(*jar.split(":")) for jar in sorted(names))
     (directory / "pom.xml").write_text(POM.format(jars))
-    libs = directory / "libs"
-    call(
-        [maven, "-B", "-q", "-f", "pom.xml", COPY, f"-DoutputDirectory={libs}", "-DincludeScope=runtime"], cwd=directory
-    )
+    into = f"-DoutputDirectory={directory / 'libs'}"
+    call([maven, "-B", "-q", "-f", "pom.xml", COPY, into, "-DincludeScope=runtime"], cwd=directory)
+
+
+def _fetch(java: str, directory: Path) -> None:
+    _fetch_jars(JARS, directory)
     # Formatting is a JVM's start, and its result is the same each time: done once, and copied for each server.
     formatted, properties = directory / "formatted", directory / "format.properties"
     properties.write_text(FORMAT.format(formatted))
     tool = "kafka.tools.StorageTool"
-    call([java, "-cp", f"{libs}/*", tool, "format", "-t", CLUSTER, "-c", str(properties)], cwd=directory)
+    call([java, "-cp", f"{directory / 'libs'}/*", tool, "format", "-t", CLUSTER, "-c", str(properties)], cwd=directory)
