@@ -12,7 +12,7 @@ import pytest
 from adapters.clock.manual import ManualClock
 from adapters.ledger.memory import MemoryLedger
 from contracts.errors import Unavailable, Undecodable
-from contracts.job import JobState
+from contracts.job import Job, JobState
 from contracts.message import Contract
 from contracts.module import Batch, Module
 from contracts.outcome import Dead, Done, Release
@@ -145,6 +145,29 @@ async def test_a_command_is_recorded_for_the_newer_one_and_released_by_this_one(
         await run.ledger.leases.leave("newer")
         assert (await run.ended("new-command")).state is JobState.FAILED
         assert shop.counted == []
+
+
+async def test_a_job_whose_checkpoint_can_not_be_read_is_left_as_well() -> None:
+    module = Module("shop", kind="service", summary="Counts.")
+    runs: list[int] = []
+
+    @module.job(COUNT, RunCount)
+    async def count(cmd: RunCount, job: Job) -> None:
+        if not runs:
+            runs.append(1)
+            await job.checkpoint({"of": "another version"})
+            raise Unavailable("the shop", "it is closed")
+        job.saved(int)
+
+    async with harness(module, clock=ManualClock()) as run:
+        await join(run)
+        job_id = await run.start(COUNT, RunCount())
+        row = await run.job_is(job_id, lambda row: row.claims >= 3)
+        assert row.attempt == 0
+        await run.ledger.leases.leave("newer")
+        ended = await run.ended(job_id)
+        assert ended.state is JobState.FAILED
+        assert "the checkpoint of job" in (ended.error or "")
 
 
 async def test_a_command_whose_unique_key_can_not_be_read_is_buried() -> None:
