@@ -12,6 +12,7 @@ from runtime.injection import Needs
 from runtime.keeper import Keeper
 from runtime.liveness import Liveness
 from runtime.loops import Loops
+from runtime.peers import Peers
 from runtime.pipeline import Mounted, is_transactional
 from runtime.threads import Threads
 from runtime.watchdog import Watchdog
@@ -21,7 +22,7 @@ from runtime.wiring import Adapters
 class Supervision:
     """One of each for the process. Made without I/O and without threads."""
 
-    def __init__(self, adapters: Adapters, *, sync_threads: int | None, loop_stall_s: float) -> None:
+    def __init__(self, adapters: Adapters, *, peers: Peers, sync_threads: int | None, loop_stall_s: float) -> None:
         clock: Clock = adapters.clock
         log: Log = adapters.log
         metrics: Metrics = adapters.metrics
@@ -31,6 +32,7 @@ class Supervision:
         self.breakers = Breakers(lambda: adapters.opened, clock, log, metrics)
         self._log = log
         self._traces = adapters.traces
+        self._peers = peers
 
     def mounted(self, module: Module, route: Route, made: Mapping[str, Any], needs: Needs) -> Mounted:
         """The route with its gate, and with a keeper where its handler needs one."""
@@ -39,7 +41,9 @@ class Supervision:
             names.add("ledger")
         gate = self.breakers.gate(module.name, route.address, names)
         keeper = Keeper(route, self.threads, self.liveness, self._log) if Keeper.wanted(route) else None
-        return Mounted(module, route, made, needs.per_work, keeper=keeper, gate=gate, traces=self._traces)
+        return Mounted(
+            module, route, made, needs.per_work, keeper=keeper, gate=gate, traces=self._traces, peers=self._peers
+        )
 
     def start(self, loops: Loops) -> None:
         """In the loop that is to be watched."""
