@@ -1,4 +1,4 @@
-"""`PostgresDb` keeps the promises of `Statements`, and so does the one transaction of a message.
+"""`PostgresDb` keeps the promises of `Statements`.
 
 Cassandra's turn at the same suite stands in tests/integration/test_cassandra.py, with all that needs its server.
 """
@@ -17,8 +17,3 @@ pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 async def test_postgres(empty_database_url: str) -> None:
     async with opened(PostgresDb(empty_database_url, limits=Limits(pool_size=5))) as db:
         await exercise_statements(db, SQL)
-
-
-async def test_scoped(empty_database_url: str) -> None:
-    async with opened(PostgresDb(empty_database_url, limits=Limits(pool_size=5))) as db:
-        await exercise_statements(db.scoped(name="conformance", guard=None), SQL)

@@ -68,7 +68,8 @@ async def test_it_keeps_the_promises_of_statements(keyspace: Place) -> None:
     async with opened(CassandraDb(keyspace, limits=LIMITS, metrics=metrics)) as db:
         await exercise_statements(db, cql(keyspace.keyspace))
         assert await db.fetch("select key from system.local") == [{"key": "local"}]
-    assert metrics.value(metric.DB_QUERY_DURATION, operation="fetch")
+    for operation in ("fetch", "execute", "copy"):
+        assert metrics.observations(metric.DB_QUERY_DURATION, operation=operation)
     with pytest.raises(Unavailable, match="it was not opened, or it is closed"):
         await db.fetch(ALL)
 
@@ -246,11 +247,11 @@ async def test_what_is_in_flight_is_bounded_also_when_nobody_waits_for_it_any_mo
         given_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await given_up
-        with pytest.raises(Unavailable, match="no turn within 0.2 s, as 2 requests are in flight; raise DB_CASSANDRA_"):
+        with pytest.raises(Unavailable, match="as 2 requests are in flight; raise DB_CASSANDRA_"):
             await db.fetch(asks, "local")
         proxy.resume()
         await until(lambda: answers(db), what="the end of what is in flight")
-        assert await asyncio.gather(*[db.fetch_value(asks, "local") for _ in range(20)]) == ["local"] * 20
+        assert await asyncio.gather(*[db.fetch_value(asks, "local") for _ in range(2)]) == ["local"] * 2
 
 
 async def test_a_lost_connection_is_unavailable_and_is_made_anew(
@@ -286,9 +287,8 @@ async def test_the_statements_that_are_kept_prepared_are_bounded(keyspace: Place
     async with opened(CassandraDb(keyspace, limits=msgspec.structs.replace(LIMITS, prepared=3))) as db:
         for _ in range(2):
             for number in range(5):
-                sql = f"select key from system.local where key = $1 limit {number + 1}"
+                sql = f"select key from system.local where key = $1 limit {number + 1}"  # noqa: S608
                 assert await db.fetch_value(sql, "local") == "local"
-        assert db._link is not None
         assert len(db._link.prepared) == 3
 
 
@@ -329,23 +329,27 @@ async def test_a_password_is_looked_up_for_each_connection_and_rights_are_those_
 ) -> None:
     async with opened(CassandraDb(keyspace, limits=LIMITS)) as db:
         await db.execute(TABLE)
-    role = await keyspaces.make_role("reader", "first-password", on=keyspace, rights="SELECT")
     given, asked = ["first-password"], []
 
     async def look_up() -> Secret:
         asked.append(given[0])
         return Secret(given[0])
 
-    async with behind_a_proxy(cassandra, msgspec.structs.replace(role, password=look_up)) as (proxy, db):
-        assert await db.fetch(ALL) == []
-        if cassandra.authority is not None:  # where we know that it looks at rights
-            with pytest.raises(Permanent, match="MODIFY"):
-                await db.execute(UPSERT, "a", 1, 0.5)
-        await keyspaces.change_password("reader", "second-password")
-        given[0] = "second-password"
-        proxy.cut()
-        await until(lambda: answers(db), timeout_s=60, what="a new connection")
-        assert asked[-1] == "second-password"
+    async with keyspaces.role("first-password", on=keyspace, rights="SELECT") as role:
+        known = msgspec.structs.replace(role, password=look_up)
+        async with behind_a_proxy(cassandra, known) as (proxy, db):
+            assert await db.fetch(ALL) == []
+            if cassandra.authority is not None:  # where we know that it looks at rights
+                with pytest.raises(Permanent, match="MODIFY"):
+                    await db.execute(UPSERT, "a", 1, 0.5)
+            # Exchanged there first: for that, the driver gives the only node up for good.
+            await keyspaces.change_password(role, "second-password")
+            proxy.cut()
+            await until(lambda: raised_by(db.check()), what="a check that fails")
+            given[0] = "second-password"
+            await until(lambda: answers(db), timeout_s=60, what="a new connection")
+            assert await db.fetch(ALL) == []
+            assert asked[-1] == "second-password"
 
 
 async def test_tls_is_spoken_with_whom_we_trust(
@@ -353,9 +357,7 @@ async def test_tls_is_spoken_with_whom_we_trust(
 ) -> None:
     trusted = msgspec.structs.replace(keyspace, tls=Tls(ca_file=cassandra.trusted.ca_file))
     async with opened(CassandraDb(trusted, limits=LIMITS)) as db:
-        found = await db.fetch(
-            "select username, ssl_enabled from system_views.clients where ssl_enabled = true allow filtering"
-        )
+        found = await db.fetch("select username from system_views.clients where ssl_enabled = true allow filtering")
         assert found
         assert {row["username"] for row in found} == {keyspace.user}
     stranger = msgspec.structs.replace(keyspace, tls=Tls(ca_file=Authority(tmp_path).ca_file))

@@ -47,15 +47,20 @@ class Keyspaces:
         finally:
             await self._admin.execute(f"drop keyspace {name}")
 
-    async def make_role(self, name: str, password: str, *, on: Place, rights: str = "SELECT, MODIFY") -> Place:
-        """`on`, as somebody with these rights and no others."""
-        await self._admin.execute(f"create role if not exists {name} with password = '{password}' and login = true")
-        for right in rights.split(", "):
-            await self._admin.execute(f"grant {right} on keyspace {on.keyspace} to {name}")
-        return msgspec.structs.replace(on, user=name, password=fixed(Secret(password)))
+    @asynccontextmanager
+    async def role(self, password: str, *, on: Place, rights: str = "SELECT, MODIFY") -> AsyncIterator[Place]:
+        """`on`, as somebody with these rights there and no others, who is gone at the end of the block."""
+        name = f"{on.keyspace}_user"
+        await self._admin.execute(f"create role {name} with password = '{password}' and login = true")
+        try:
+            for right in rights.split(", "):
+                await self._admin.execute(f"grant {right} on keyspace {on.keyspace} to {name}")
+            yield msgspec.structs.replace(on, user=name, password=fixed(Secret(password)))
+        finally:
+            await self._admin.execute(f"drop role {name}")
 
-    async def change_password(self, name: str, password: str) -> None:
-        await self._admin.execute(f"alter role {name} with password = '{password}'")
+    async def change_password(self, user: Place, password: str) -> None:
+        await self._admin.execute(f"alter role {user.user} with password = '{password}'")
 
 
 @asynccontextmanager

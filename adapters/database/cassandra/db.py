@@ -19,6 +19,7 @@ from contracts.ports.metrics import Metrics
 from contracts.ports.traces import Traces
 
 if TYPE_CHECKING:
+    from adapters.database.cassandra.line import Line
     from adapters.database.cassandra.link import Link
 
 FIRST_RETRY_S = 0.1
@@ -51,21 +52,28 @@ class CassandraDb:
         self._limits = limits or Limits()
         self._metrics = metrics
         self._traces = traces
-        self._link: Link | None = None
+        self._line: Line | None = None
 
     async def open(self) -> None:
         """Waits for a server that is coming up, at most `limits.open_timeout_s`; raises `Unavailable`."""
-        if self._link is None:
-            self._link = await self._first_link()
+        if self._line is None:
+            self._line = await self._first_line()
 
     async def check(self) -> None:
-        async with self._known_errors():
-            await self._ask(CHECK, timeout_s=self._limits.check_timeout_s)
+        try:
+            async with self._known_errors():
+                await self._ask(CHECK, timeout_s=self._limits.check_timeout_s)
+        except Unavailable as error:
+            from adapters.database.cassandra.translation import is_nobody_there
+
+            if self._line is not None and is_nobody_there(error):
+                self._line.renew()
+            raise
 
     async def close(self) -> None:
-        if self._link is not None:
-            link, self._link = self._link, None
-            await link.close()
+        if self._line is not None:
+            line, self._line = self._line, None
+            await line.close()
 
     @property
     def address(self) -> str:
@@ -92,7 +100,7 @@ class CassandraDb:
         async with self._timed("fetch", sql):
             statement = await self._statement(parameters_of(sql), args)
             statement.fetch_size = rows
-            request = await self._open_link().request(statement, timeout_s=self._limits.request_timeout_s)
+            request = await self._link.request(statement, timeout_s=self._limits.request_timeout_s)
             page: list[dict[str, Any]] | None = await request.answer()
         while page is not None:
             if page:  # a filter can leave a page without rows
@@ -142,14 +150,14 @@ class CassandraDb:
         return _bound(await self._prepared(parameters), parameters, args)
 
     async def _prepared(self, parameters: Parameters) -> Any:
-        prepared = await self._open_link().prepared.get(parameters.cql)
+        prepared = await self._link.prepared.get(parameters.cql)
         if len(prepared.column_metadata) != len(parameters.order):
             raise Permanent(f"parameters are $1, $2 and so on, and nothing else: {parameters.cql[:100]}")
         return prepared
 
     async def _ask(self, statement: Any, *, timeout_s: float) -> list[dict[str, Any]]:
         """The first page. Raises what the driver does."""
-        request = await self._open_link().request(statement, timeout_s=timeout_s)
+        request = await self._link.request(statement, timeout_s=timeout_s)
         return await request.answer()
 
     @asynccontextmanager
@@ -191,21 +199,22 @@ class CassandraDb:
                 name = f"{self.capabilities.system} {operation}"
                 self._traces.ended(name, kind="client", took_s=took_s, about=about, error=failed)
 
-    def _open_link(self) -> Link:
-        if self._link is None:
+    @property
+    def _link(self) -> Link:
+        if self._line is None:
             raise Unavailable(self.address, "it was not opened, or it is closed: `await db.open()` comes first")
-        return self._link
+        return self._line.link
 
-    async def _first_link(self) -> Link:
+    async def _first_line(self) -> Line:
         """Waits on the system's clock: a real server's start can't be waited for on one that a test turns by hand."""
-        from adapters.database.cassandra.link import connect
+        from adapters.database.cassandra.line import Line
 
         pause_s, failed = FIRST_RETRY_S, Unavailable(self.address, "it does not answer")
         try:
             async with asyncio.timeout(self._limits.open_timeout_s):
                 while True:
                     try:
-                        return await connect(self._place, self._limits)
+                        return await Line.opened(self._place, self._limits)
                     except Unavailable as error:
                         from adapters.database.cassandra.translation import may_come_up
 

@@ -22,8 +22,6 @@ from contracts.errors import Faults, Unavailable
 
 GRACE_S = 2.0
 """The driver's own deadlines come first, unless it is the driver that hangs."""
-CLOSE_TIMEOUT_S = 5.0
-THREADS = 2
 HEARTBEAT_S = 10
 """A connection on which nothing is asked is tried so often."""
 LAST_RETRY_S = 5.0
@@ -33,7 +31,7 @@ LOOPLESS = "--db cassandra: its driver has no event loop here; install it from a
 
 
 class Link:
-    """An open session; made by `connect`, in the loop that uses it."""
+    """An open session, in the loop that uses it."""
 
     def __init__(self, cluster: Any, session: Any, *, place: Place, limits: Limits, threads: Threads) -> None:
         self._cluster = cluster
@@ -73,11 +71,9 @@ class Link:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(act)
 
-    async def close(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._threads.run(self._cluster.shutdown)
-        self._threads.close()
+    def shut_down(self) -> None:
+        """Blocks; for a thread. What is in flight fails."""
+        self._cluster.shutdown()
 
     async def _prepare(self, cql: str) -> Any:
         async with asyncio.timeout(self._limits.request_timeout_s + GRACE_S):
@@ -140,22 +136,9 @@ class Request:
             self._answer.set_exception(error)
 
 
-async def connect(place: Place, limits: Limits) -> Link:
-    """Raises `Unavailable`, or `Faults` for what is wrong with the driver or with files of TLS."""
-    loop = asyncio.get_running_loop()
-    threads = Threads(name="cassandra", most=THREADS)
-    try:
-        cluster, session = await threads.run(
-            lambda: _connected(place, limits, loop), undo=lambda made: made[0].shutdown()
-        )
-    except BaseException:
-        threads.close()
-        raise
-    return Link(cluster, session, place=place, limits=limits, threads=threads)
-
-
-def _connected(place: Place, limits: Limits, loop: asyncio.AbstractEventLoop) -> tuple[Any, Any]:
-    """Blocks; for a thread."""
+def connected(place: Place, limits: Limits, loop: asyncio.AbstractEventLoop) -> tuple[Any, Any]:
+    """The driver's cluster and session. Blocks; for a thread. Raises `Unavailable`, or `Faults` for what is wrong with
+    the driver or with files of TLS."""
     cluster = None
     try:
         cluster = _cluster(place, limits, loop)
@@ -163,13 +146,17 @@ def _connected(place: Place, limits: Limits, loop: asyncio.AbstractEventLoop) ->
         session.set_keyspace(place.keyspace)  # by itself, as `connect` would not say what is wrong with it
         return cluster, session
     except BaseException as error:
-        if cluster is not None:
-            cluster.shutdown()
         from adapters.database.cassandra.translation import DRIVER_ERRORS, translated
 
+        there = sorted({str(host.datacenter) for host in cluster.metadata.all_hosts()}) if cluster is not None else []
+        if cluster is not None:
+            cluster.shutdown()
         if not isinstance(error, DRIVER_ERRORS):
             raise
         said = translated(error, where=place.shown)
+        if place.datacenter and there and place.datacenter not in there:
+            why = f"no node in the data centre {place.datacenter!r}; there are: {', '.join(there)}"
+            raise Unavailable(place.shown, why) from error
         raise (said if isinstance(said, Unavailable) else Unavailable(place.shown, str(said))) from error
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 
 SOURCES = ("cluster", "connection", "pool", "policies", "protocol")
-_TOLD_OTHERWISE = ("Error preparing query", "Downgrading core protocol", "Control connection failed")
+_TOLD_OTHERWISE = (
+    *("Error preparing query", "Downgrading core protocol"),
+    *("Control connection failed", "[control connection] Error connecting", "Failed to authenticate"),
+)
 _OF_NO_CONCERN = "Server warning: `USE <keyspace>`"
 """The keyspace of a session of ours is set once and never changed."""
 

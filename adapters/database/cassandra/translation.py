@@ -44,6 +44,11 @@ def is_late(error: BaseException) -> bool:
     return isinstance(error, cassandra.OperationTimedOut | TimeoutError)
 
 
+def is_nobody_there(error: Unavailable) -> bool:
+    """The driver knows no node that it would ask."""
+    return isinstance(error.__cause__, cluster.NoHostAvailable)
+
+
 def may_come_up(error: Unavailable) -> bool:
     """A refused password or an unknown keyspace won't get better by waiting."""
     certain = (cassandra.AuthenticationFailed, cassandra.InvalidRequest, cassandra.UnresolvableContactPoints)
