@@ -43,8 +43,9 @@ def _line(key: str, field: FieldInfo, given: Given, why: str) -> str:
         came = f"{key} ({given.source}) is {text[:_LONGEST] + '…' if len(text) > _LONGEST else text!r}"
     hint = ""
     if options := _options(field):
-        near = difflib.get_close_matches(str(given.value).lower(), options, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
+        spelled = {option.lower(): option for option in options}
+        near = difflib.get_close_matches(str(given.value).lower(), spelled, n=1)
+        hint = f"did you mean {spelled[near[0]]}?" if near else ""
     default = shown(field.default)
     hint = hint or (f"leave it out for {default}" if default else "leave it out if you don't need it")
     return f"{came}{': ' + why if why else ''}; allowed is {allowed(field)}; {hint}"

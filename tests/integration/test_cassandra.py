@@ -25,7 +25,7 @@ from contracts.ports import Emit, Statements
 from contracts.ports.secrets import Secret, fixed
 from runtime.readiness import Readiness
 from tests.conformance.statements_suite import cql, exercise_statements
-from tests.e2e.product import environment, worker
+from tests.e2e.product import environment, millrace, worker
 from tests.kit import own_modules, readings, services
 from tests.kit.certificates import Authority
 from tests.kit.databases import opened
@@ -150,32 +150,40 @@ async def test_while_it_is_down_the_routes_that_need_it_wait_and_the_others_go_o
             assert sorted(row["number"] for row in await kept.fetch(ALL)) == list(range(30))
 
 
-async def test_a_worker_uses_it_by_settings_alone(
-    cassandra: services.CassandraRunning, keyspace: Place, database_url: str, tmp_path: Path
+async def test_a_worker_uses_it_by_settings_alone_and_with_the_least_rights(
+    cassandra: services.CassandraRunning, keyspace: Place, keyspaces: Keyspaces, database_url: str, tmp_path: Path
 ) -> None:
     own_modules.write(tmp_path)
     readings.write(tmp_path)
-    assert keyspace.password is not None
-    environ = {
-        "MODULES": "readings",
-        "MILLRACE_DB": "cassandra",
-        "DB_CASSANDRA_HOSTS": keyspace.hosts[0],
-        "DB_CASSANDRA_KEYSPACE": keyspace.keyspace,
-        "DB_CASSANDRA_USER": str(keyspace.user),
-        "DB_CASSANDRA_PASSWORD": "secret:for-cassandra",
-        "FOR_CASSANDRA": (await keyspace.password()).reveal(),
-        "DB_CASSANDRA_TIMEOUT_S": "30",
-        "DB_CASSANDRA_TLS": "true" if cassandra.authority else "false",
-        **({"DB_CASSANDRA_TLS_CA_FILE": str(cassandra.authority.ca_file)} if cassandra.authority else {}),
-    }
-    async with worker(tmp_path, environment(tmp_path, database_url, **environ)) as running:
-        assert f"statements=CassandraDb {keyspace.shown}" in running.summary["adapters"]
-        await running.post("run.readings", {"sensor": "x", "count": 300}, message_id="one")
-        row = await running.job_is("one", "done")
-        assert row["result"] == 300
-        running.signal()
-        assert await running.ended() == 0
-    assert "Traceback" not in running.err
+    authority = cassandra.authority
+    tls = {"DB_CASSANDRA_TLS": "true", "DB_CASSANDRA_TLS_CA_FILE": str(authority.ca_file)} if authority else {}
+    async with keyspaces.role("its-password", on=keyspace, rights="SELECT, MODIFY, CREATE") as role:
+        environ = environment(
+            tmp_path,
+            database_url,
+            MODULES="readings",
+            MILLRACE_DB="cassandra",
+            DB_CASSANDRA_HOSTS=role.hosts[0],
+            DB_CASSANDRA_KEYSPACE=role.keyspace,
+            DB_CASSANDRA_USER=str(role.user),
+            DB_CASSANDRA_PASSWORD="secret:for-cassandra",
+            FOR_CASSANDRA="its-password",
+            DB_CASSANDRA_TIMEOUT_S="30",
+            **tls,
+        )
+        async with worker(tmp_path, environ) as running:
+            assert f"statements=CassandraDb {role.shown}" in running.summary["adapters"]
+            await running.post("run.readings", {"sensor": "x", "count": 300}, message_id="one")
+            row = await running.job_is("one", "done")
+            assert row["result"] == 300
+            running.signal()
+            assert await running.ended() == 0
+        assert "Traceback" not in running.err
+        doctor = await asyncio.to_thread(millrace, environ, "doctor", "--output", "json")
+    found = {one["part"]: one for one in msgspec.json.decode(doctor.stdout)}
+    assert (found["statements"]["state"], found["statements"]["detail"]) == ("ok", role.shown)
+    assert "its password from the secret for-cassandra" in found["statements security"]["detail"]
+    assert "its-password" not in running.err + running.out + doctor.stdout + doctor.stderr
     async with opened(CassandraDb(keyspace, limits=LIMITS)) as kept:
         assert await kept.fetch_value("select value from readings where sensor = $1 and number = $2", "x", 7) == 3.5
 

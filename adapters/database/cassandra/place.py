@@ -41,7 +41,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes and deadlines."""
 
-    open_timeout_s: float = 20.0
+    open_timeout_s: float = 10.0
     """How long `open` waits for a server that is coming up."""
     connect_timeout_s: float = 5.0
     """For each step of a connection."""
@@ -52,8 +52,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that wait for an answer; a connection of the driver has room for 32,768."""
     turn_timeout_s: float = 30.0
     """How long a request waits while so many are in flight."""
-    side_by_side: int = 64
-    """Rows of one bulk that are in flight."""
+    side_by_side: int = 32
+    """Rows of one bulk that are in flight: sending so many in turn is what the loop is held up by at a time."""
     prepared: int = 500
     """Statements that are kept prepared, the latest used."""
     page_rows: int = 1000
