@@ -17,6 +17,7 @@ BENCHMARKS = {
     "scaling": "4 worker processes against 1, on Kafka and on Redis",
     "ingest": "events from Kafka into PostgreSQL, against COPY and ON CONFLICT by hand, and row by row",
     "windows": "count, sum and average by key and minute on Kafka, against a loop by hand, Quix, Bytewax, Faust",
+    "traces": "what traces cost while they are off, against code without any, and while they are on",
     "buckets": "files in a bucket, against obstore",
     "quality": "eight checks of a million rows, against one statement by hand and Great Expectations",
     "stream_replay": "a topic into another one on Kafka, against a transactional loop by hand",
