@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ PER_PROCESS: dict[Any, str] = {
     ports.Metrics: "metrics",
     ports.Clock: "clock",
     ports.History: "history",
+    ports.Statements: "statements",
 }
 # What is made for each piece of work, out of an adapter of the process where one stands behind it.
 PER_WORK: dict[Any, str] = {
@@ -154,9 +155,11 @@ def needs_of_tool(module: Module, tool: Tool) -> Needs:
     return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "feed", "state"))
 
 
-def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str, str], Needs]:
+def check(
+    modules: Sequence[Module], provided: frozenset[str], lacking: Mapping[str, str] | None = None
+) -> dict[tuple[str, str], Needs]:
     """The needs of every route by module and place, and of every hook by module and `hook N`; raises `Faults` with all
-    that are unmet."""
+    that are unmet. `lacking` are adapters that these settings don't give, by name, and why."""
     found: dict[tuple[str, str], Needs] = {}
     faults: list[str] = []
     for module in modules:
@@ -171,9 +174,17 @@ def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str
         faults.extend(needs.faults)
         missing = sorted(needs.adapters - provided)
         faults.extend(f"{name}, {place}: there is no adapter for {port}" for port in missing)
+        faults.extend(refused(f"{name}, {place}", needs, lacking or {}))
     if faults:
         raise Faults("modules ask for what is not there", faults)
     return found
+
+
+def refused(where: str, needs: Needs, lacking: Mapping[str, str]) -> list[str]:
+    """What is asked for and can't be had with these settings."""
+    return [
+        f"{where}: it asks for {_name_of(port)}, {lacking[port]}" for port in sorted(needs.adapters & lacking.keys())
+    ]
 
 
 def place_of(route: Route) -> str:
