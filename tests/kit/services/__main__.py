@@ -1,7 +1,7 @@
 """PostgreSQL, Kafka, Redis and MinIO for use by hand, and Cassandra when it is named: `python -m tests.kit.services`.
 
-They stay until Ctrl-C. Prints, for another terminal, the variables that make tests use them, so that a run starts none of its own; and the
-settings by which Millrace itself does.
+They stay until Ctrl-C. Prints, for another terminal, the variables that make tests use them, so that a run starts none
+of its own; and the settings by which Millrace itself does.
 
 Example:
     ./task services:up -- redis kafka
