@@ -45,7 +45,7 @@ class Code:
 
     def take(self, form: str) -> None:
         for function, code in self._forms[form].items():
-            function.__code__ = code  # type: ignore[attr-defined]
+            function.__code__ = code
 
 
 async def _carry(work: Any) -> outcome.Outcome:

@@ -51,6 +51,9 @@ _BACKED_BY = {"db": "db", "emit": "bus", "feed": "bus"}
 # What a plain `def` can use: it runs in a thread, where nothing can be awaited.
 IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "flags", "job"})
 
+MOST_PLACES = 3
+"""Of a module that asks for what can't be had; more are counted."""
+
 # Ports that stand for one piece of work; a hook and a tool are none.
 _ONLY_OF_WORK = {
     "job": "which only a job's handler has",
@@ -174,17 +177,23 @@ def check(
         faults.extend(needs.faults)
         missing = sorted(needs.adapters - provided)
         faults.extend(f"{name}, {place}: there is no adapter for {port}" for port in missing)
-        faults.extend(refused(f"{name}, {place}", needs, lacking or {}))
+    for module in modules:
+        asked = {place: needs for (name, place), needs in found.items() if name == module.name}
+        faults.extend(refused(module.name, asked, lacking or {}))
     if faults:
         raise Faults("modules ask for what is not there", faults)
     return found
 
 
-def refused(where: str, needs: Needs, lacking: Mapping[str, str]) -> list[str]:
-    """What is asked for and can't be had with these settings."""
-    return [
-        f"{where}: it asks for {_name_of(port)}, {lacking[port]}" for port in sorted(needs.adapters & lacking.keys())
-    ]
+def refused(module: str, needs: Mapping[str, Needs], lacking: Mapping[str, str]) -> list[str]:
+    """What a module asks for at its places and can't be had with these settings, a line each."""
+    faults = []
+    for port, why in lacking.items():
+        places = [place for place, asked in needs.items() if port in asked.adapters]
+        if places:
+            more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
+            faults.append(f"{module} asks for {_name_of(port)} ({', '.join(places[:MOST_PLACES])}{more}), {why}")
+    return faults
 
 
 def place_of(route: Route) -> str:

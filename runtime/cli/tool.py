@@ -19,7 +19,7 @@ def use(module: Module, tool: Tool, invocation: Invocation, asked: msgspec.Struc
     from runtime.wiring import lacking
 
     needs = needs_of_tool(module, tool)
-    faults = needs.faults + refused(f"{module.name}, tool {tool.name}", needs, lacking(invocation.settings))
+    faults = needs.faults + refused(module.name, {f"tool {tool.name}": needs}, lacking(invocation.settings))
     if faults:
         raise Faults("modules", faults)
     ports = {**needs.per_process, **needs.per_work}

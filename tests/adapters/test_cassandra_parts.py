@@ -55,13 +55,21 @@ async def test_a_statement_is_prepared_once_whoever_asks() -> None:
     assert (server.asked[2:], len(prepared)) == (["c", "b"], 2)
 
 
+async def refused(prepared: Prepared) -> str:
+    with pytest.raises(Permanent) as raised:
+        await prepared.get("a")
+    return str(raised.value)
+
+
 async def test_what_came_of_it_is_the_others_as_well_and_the_next_who_asks_tries_again() -> None:
     server = Server()
     server.fails = True
     prepared = Prepared(server.prepare, most=2)
-    asked = asyncio.gather(*[prepared.get("a") for _ in range(3)], return_exceptions=True)
-    server.may_answer.set()
-    assert [str(one) for one in await asked] == ["no"] * 3
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(refused(prepared)) for _ in range(3)]
+        await asyncio.wait(asked, timeout=0)
+        server.may_answer.set()
+    assert [one.result() for one in asked] == ["no"] * 3
     assert server.asked == ["a"]
     server.fails = False
     assert await prepared.get("a") == "prepared a"

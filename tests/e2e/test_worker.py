@@ -168,8 +168,8 @@ async def test_messages_of_a_stream_are_kept_in_order(environ: dict[str, str], t
         (
             {"MILLRACE_DB": "cassandra", "DB_CASSANDRA_HOSTS": "x:9042", "DB_CASSANDRA_KEYSPACE": "shop"},
             [
-                "steps, run.steps: it asks for Db, and Cassandra has no transactions",
-                "orders, orders.raw of orders: it asks for Db, and",
+                "steps asks for Db (run.steps, hook 1), and Cassandra has no transactions",
+                "orders asks for Db (orders.raw of orders, hook 1), and",
             ],
         ),
     ],

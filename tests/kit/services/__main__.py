@@ -1,7 +1,7 @@
-"""PostgreSQL, Kafka, Redis and MinIO for use by hand: `python -m tests.kit.services`, until Ctrl-C.
+"""PostgreSQL, Kafka, Redis and MinIO for use by hand, and Cassandra when it is named: `python -m tests.kit.services`.
 
-Prints, for another terminal, the variables that make tests use them, so that a run starts none of its own; and the
-settings by which Millrace itself does.
+They stay until Ctrl-C. Prints, for another terminal, the variables that make tests use them, so that a run starts none
+of its own; and the settings by which Millrace itself does.
 
 Example:
     ./task services:up -- redis kafka
@@ -18,13 +18,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from tests.kit.services import Kafka, Minio, Postgres, Redis, Service
+from tests.kit.services import Cassandra, Kafka, Minio, Postgres, Redis, Service
 
-SERVICES: dict[str, type[Kafka] | type[Minio] | type[Postgres] | type[Redis]] = {
+SERVICES: dict[str, type[Cassandra] | type[Kafka] | type[Minio] | type[Postgres] | type[Redis]] = {
     "postgres": Postgres,
     "redis": Redis,
     "kafka": Kafka,
     "minio": Minio,
+    "cassandra": Cassandra,
 }
 SETTINGS = {
     "postgres": ("DB_POSTGRES_URL",),
@@ -32,6 +33,8 @@ SETTINGS = {
     "kafka": ("MQ_KAFKA_BOOTSTRAP_SERVERS",),
 }
 """Files in MinIO need more than an address: a bucket."""
+ONLY_BY_NAME = frozenset({"cassandra"})
+"""It takes its time to start, and most of a gigabyte."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,8 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.kit.services", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="service", help=f"{', '.join(SERVICES)} (default: all of them)")
-    names = parser.parse_args(arguments).names or list(SERVICES)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="service",
+        help=f"{', '.join(SERVICES)} (default: all but {', '.join(ONLY_BY_NAME)})",
+    )
+    names = parser.parse_args(arguments).names or [name for name in SERVICES if name not in ONLY_BY_NAME]
     if unknown := [name for name in names if name not in SERVICES]:
         parser.error(f"{', '.join(unknown)}: expected some of {', '.join(SERVICES)}")
     for number in (signal.SIGTERM, signal.SIGHUP):
