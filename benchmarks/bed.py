@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from benchmarks import server
 from tests.kit import services
@@ -13,6 +17,23 @@ from tests.kit import services
 
 class CannotMeasure(Exception):
     """What is needed can't be had here; says what was tried and what would help."""
+
+
+def run(measuring: Coroutine[Any, Any, int], *, interrupted: str) -> int:
+    """The exit code of a whole session. SIGTERM ends it as Ctrl-C does, so that no server is left behind: then it is
+    130, and people are told so."""
+
+    async def session() -> int:
+        this = asyncio.current_task()
+        assert this is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+        return await measuring
+
+    try:
+        return asyncio.run(session())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print(interrupted, file=sys.stderr)
+        return 130
 
 
 class Bed:

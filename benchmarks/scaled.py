@@ -1,4 +1,4 @@
-"""Several workers on one stream: `python -m benchmarks.scaled BUS SERVER WORKERS COUNT`; prints messages a second.
+"""Several workers on one stream: `python -m benchmarks.scaled BUS SERVER WORKERS COUNT [TAKES_S]`: messages a second.
 
 The workers are started on an empty stream. When each holds its share of the partitions, by the ledger, the messages are
 published, the same number to each partition and in turn, so that every worker has some until the end. The clock runs
@@ -50,11 +50,11 @@ select array_agg(held) from (
 """
 
 
-async def main(bus: str, server: str, workers: int, count: int) -> None:
-    """One measurement."""
+async def main(bus: str, server: str, workers: int, count: int, takes_s: float = TAKES_S) -> None:
+    """One measurement, with a handler that waits for so long."""
     share = PARTITIONS // workers
     async with _address(bus, server) as address:
-        with _started(count) as started, _workers(workers, bus, server, address) as processes:
+        with _started(count) as started, _workers(workers, bus, server, address, str(takes_s)) as processes:
             connection = await asyncpg.connect(os.environ[DATABASE])
 
             async def shared() -> bool:
@@ -132,7 +132,7 @@ async def _fill_redis(server: str, address: str, count: int) -> None:
     await bus.close()
 
 
-async def work(bus: str, server: str, address: str) -> None:
+async def work(bus: str, server: str, address: str, takes_s: str) -> None:
     """One worker, until it is told to end."""
     module = Module("bench", kind="service", summary="Waits.")
     started = told()
@@ -140,7 +140,7 @@ async def work(bus: str, server: str, address: str) -> None:
     @module.stream(address, Small, group="bench", lanes=LANES, partitions=PARTITIONS)
     async def handle(message: Small) -> None:
         started(message.number)
-        await asyncio.sleep(TAKES_S)  # noqa: TID251 - what the handler takes
+        await asyncio.sleep(float(takes_s))  # noqa: TID251 - what the handler takes
 
     environ = {
         "DB_POSTGRES_URL": os.environ[DATABASE],
@@ -162,4 +162,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "work":
         asyncio.run(work(*sys.argv[2:]))
     else:
-        asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+        asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *map(float, sys.argv[5:])))

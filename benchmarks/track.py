@@ -13,7 +13,7 @@ from pathlib import Path
 
 from adapters.clock.system import SystemClock
 from benchmarks import rounds
-from benchmarks.bed import Bed, CannotMeasure
+from benchmarks.bed import Bed, CannotMeasure, run
 from benchmarks.history import compared, store
 from benchmarks.history.machine import QUIET, load, this_code, this_machine
 from benchmarks.history.record import Code, Figure, Machine, Record
@@ -135,8 +135,4 @@ if __name__ == "__main__":
     given = arguments().parse_args()
     wanted = {name: one for name, one in SHORT.items() if not given.only or name in given.only}
     running = main(wanted, given.rounds, given.file, against=given.against, fail_on_slower=given.fail_on_slower)
-    try:
-        raise SystemExit(asyncio.run(running))
-    except KeyboardInterrupt:
-        print(f"interrupted: what was measured to its end is in {given.file}", file=sys.stderr)
-        raise SystemExit(130) from None
+    raise SystemExit(run(running, interrupted=f"interrupted: what was measured to its end is in {given.file}"))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from benchmarks.bed import Bed, CannotMeasure
+from benchmarks.bed import Bed, CannotMeasure, run
 from benchmarks.capacity import events, jobs, ledger, partitions, waiting
 from benchmarks.history.machine import QUIET, load, this_code, this_machine
 from benchmarks.rounds import ContestantFailed
+from contracts.errors import MillraceError
 
 PARTS: dict[str, tuple[str, Callable[[Bed, int], Awaitable[str]]]] = {
     "events": ("What one event takes", events.measured),
@@ -33,7 +33,7 @@ async def main(names: list[str], of: int) -> int:
             title, measured = PARTS[name]
             try:
                 print(f"\n{title}\n\n{await measured(bed, of)}", flush=True)
-            except (CannotMeasure, ContestantFailed) as error:
+            except (CannotMeasure, ContestantFailed, MillraceError, AssertionError) as error:
                 print(f"{name} was not measured: {error}", file=sys.stderr)
                 failed = 1
     return failed
@@ -52,4 +52,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
-    raise SystemExit(asyncio.run(main(given.parts or list(PARTS), given.rounds)))
+    raise SystemExit(run(main(given.parts or list(PARTS), given.rounds), interrupted="interrupted: nothing is kept"))

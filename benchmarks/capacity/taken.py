@@ -57,12 +57,15 @@ class Meter:
             transactions, wal_bytes = await _totals(connection, name)
             cpu_s = [_family_s(postmaster), self._kafka_s(), sum(map(_own_s, watched))]
             taken, began_s, ended = Taken(), time.perf_counter(), asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_look(connection, name, taken, ended))
-                try:
-                    yield taken
-                finally:
-                    ended.set()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_look(connection, name, taken, ended))
+                    try:
+                        yield taken
+                    finally:
+                        ended.set()
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from failed  # what the block says, as if nothing were around it
             taken.seconds = time.perf_counter() - began_s
             taken.workers_cpu_s = sum(map(_own_s, watched)) - cpu_s[2]
             taken.kafka_cpu_s = self._kafka_s() - cpu_s[1]

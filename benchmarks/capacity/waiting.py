@@ -1,4 +1,4 @@
-"""How workers add up when handlers wait for something else, 5 ms each: the processor is not what is shared."""
+"""How workers add up when handlers wait for something else, 50 ms each: the processor is not what they share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from benchmarks.bed import Bed
 from benchmarks.capacity.tables import round_to, table
 from benchmarks.fresh import database
 from benchmarks.millrace_redis import DATABASE
-from benchmarks.scaled import LANES, PARTITIONS, TAKES_S
+from benchmarks.scaled import LANES, PARTITIONS
 
 WORKERS = (1, 2, 4, 8)
-EACH = 5_000
+TAKES_S = 0.05
+EACH = 800
 """Messages of each worker, so that all take equally long."""
 
 
@@ -24,7 +25,7 @@ async def measured(bed: Bed, of: int) -> str:
     async with database(await bed.postgres(), migrated=True) as db:
         os.environ[DATABASE] = db
         for workers in WORKERS:
-            command = ["-m", "benchmarks.scaled", "kafka", kafka.url, str(workers), str(workers * EACH)]
+            command = ["-m", "benchmarks.scaled", "kafka", kafka.url, str(workers), str(workers * EACH), str(TAKES_S)]
             found = [await asyncio.to_thread(rounds.once, f"{workers} workers", command) for _ in range(of)]
             best = max(figures["messages_per_s"] for figures in found)
             possible = workers * LANES / TAKES_S

@@ -46,6 +46,12 @@ async def test_transactions_log_and_connections_are_those_of_the_work(server: st
         assert (taken.kafka_cpu_s, taken.workers_cpu_s) == (0, 0)
 
 
+async def test_what_fails_meanwhile_is_told_as_it_is(server: str) -> None:
+    with pytest.raises(CannotMeasure, match=r"^no Kafka here$"):
+        async with Meter(server, kafka_pid=None).over(server):
+            raise CannotMeasure("no Kafka here")
+
+
 async def test_a_contestant_is_run_on_a_database_of_its_own(server: str) -> None:
     said: list[str] = []
 
