@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.module import JobRoute, Module, Route
@@ -33,12 +33,15 @@ class Supervision:
         self._log = log
         self._traces = adapters.traces
         self._peers = peers
+        self._statements_in_db: Callable[[], bool] = lambda: adapters.statements is adapters.db
 
     def mounted(self, module: Module, route: Route, made: Mapping[str, Any], needs: Needs) -> Mounted:
         """The route with its gate, and with a keeper where its handler needs one."""
         names = set(needs.adapters)
         if isinstance(route, JobRoute) or is_transactional(route, needs.per_work.values()):
             names.add("ledger")
+        if "statements" in names and self._statements_in_db():
+            names.add("db")  # by which it is opened, checked and told about
         gate = self.breakers.gate(module.name, route.address, names)
         keeper = Keeper(route, self.threads, self.liveness, self._log) if Keeper.wanted(route) else None
         return Mounted(

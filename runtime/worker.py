@@ -42,7 +42,7 @@ from runtime.supervision import Supervision
 from runtime.supervisor import DrainReport, Step, Supervisor
 from runtime.tasks import Tasks
 from runtime.version import version
-from runtime.wiring import PROVIDED, Adapters
+from runtime.wiring import PROVIDED, Adapters, lacking
 
 OUTBOX_FLUSH_S = 5.0
 """What is left in the outbox after that is sent by other workers, or by the next one that starts."""
@@ -65,7 +65,7 @@ class Worker:
         self.settings = settings
         self.adapters = adapters = adapters or Adapters(settings)
         self.modules = modules = registry.configured(modules, adapters.catalog, arguments or {})
-        self.needs = injection.check(modules, PROVIDED)
+        self.needs = injection.check(modules, PROVIDED, lacking(settings))
         self.clock, self.log, self.metrics = adapters.clock, adapters.log, adapters.metrics
         self.made_at = self.clock.monotonic()
         self.ready_at: float | None = None

@@ -48,7 +48,7 @@ class BatchState:
 
     @property
     def partition(self) -> Partition:
-        return self._hold.partition
+        return self._owned.assignment.partition
 
     @property
     def positions(self) -> range | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 from contracts.job import JobState
 from contracts.outcome import Done
@@ -14,7 +15,7 @@ from tests.conformance.ledger_world import ADDRESS, World, ids, job, listening
 async def the_living_are_listed(world: World) -> None:
     leases = world.ledger.leases
     assert await leases.workers() == []
-    about = {"version": "1.2", "schema": 9, "contracts": {"run.a": "5eed"}}
+    about: dict[str, Any] = {"version": "1.2", "schema": 9, "contracts": {"run.a": "5eed"}}
     row = Worker(id="w1", host="h", pid=7, modules=("a", "b"), http="127.0.0.1:80", **about)
     await leases.join(row, lease_s=60)
     await world.join("w2", lease_s=1)

@@ -195,7 +195,7 @@ async def test_what_is_for_afterwards_waits_for_older_workers(db: PostgresDb, on
     assert f"{after:04}_drop.after.up.sql waits" in said
     for phase in ("after", None):
         with pytest.raises(Conflict, match="waits") as refused:
-            await runner.up(db, phase=phase, directory=on_top)  # type: ignore[arg-type]
+            await runner.up(db, phase=phase, directory=on_top)
         assert "h/101 (version 1.2)" in str(refused.value)
         assert "h/102 (version 1.2)" in str(refused.value)
         assert "h/100 " not in str(refused.value), "it knows the migration"
