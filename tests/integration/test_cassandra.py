@@ -329,7 +329,7 @@ async def test_a_server_that_is_not_there_is_waited_for_a_while(keyspace: Place)
     ):
         place = msgspec.structs.replace(keyspace, **wrong)  # type: ignore[arg-type]
         with pytest.raises(Unavailable, match=expected):
-            await CassandraDb(place, limits=Limits(open_timeout_s=5)).open()
+            await CassandraDb(place, limits=Limits(open_timeout_s=1)).open()
 
 
 async def test_a_password_is_looked_up_for_each_connection_and_rights_are_those_of_its_user(
@@ -370,5 +370,5 @@ async def test_tls_is_spoken_with_whom_we_trust(
         assert {row["username"] for row in found} == {keyspace.user}
     stranger = msgspec.structs.replace(keyspace, tls=Tls(ca_file=Authority(tmp_path).ca_file))
     with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
-        await CassandraDb(stranger, limits=Limits(open_timeout_s=5)).open()
+        await CassandraDb(stranger, limits=Limits(open_timeout_s=1)).open()
     assert place_of(cassandra.url, keyspace="x").tls is None

@@ -1,4 +1,4 @@
-"""PostgreSQL, Kafka, Redis, MinIO and, when it is named, Cassandra for use by hand: `python -m tests.kit.services`, until Ctrl-C.
+"""PostgreSQL, Kafka, Redis and MinIO for use by hand: `python -m tests.kit.services`, until Ctrl-C. Cassandra by name.
 
 Prints, for another terminal, the variables that make tests use them, so that a run starts none of its own.
 
@@ -35,12 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.kit.services", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="service",
-        help=f"{', '.join(SERVICES)} (default: all but {', '.join(ONLY_BY_NAME)})",
-    )
+    known = f"{', '.join(SERVICES)} (default: all but {', '.join(ONLY_BY_NAME)})"
+    parser.add_argument("names", nargs="*", metavar="service", help=known)
     names = parser.parse_args(arguments).names or [name for name in SERVICES if name not in ONLY_BY_NAME]
     if unknown := [name for name in names if name not in SERVICES]:
         parser.error(f"{', '.join(unknown)}: expected some of {', '.join(SERVICES)}")
