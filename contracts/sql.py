@@ -41,7 +41,7 @@ def creation(qualified: str, lines: Iterable[str]) -> str:
 
 
 def literal(value: str) -> str:
-    """A text literal, for DDL, which takes no parameters."""
+    """A text literal, for DDL and settings, which take no parameters."""
     return (
         "'" + value.replace("'", "''") + "'"
         if "\\" not in value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tried")
         for service in untried:
             terminalreporter.line(f"{service.what}: {service.reason}. {service.remedy}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """A socket or coroutine that a file's tests leave behind fails that file, not whoever's garbage it is found in."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

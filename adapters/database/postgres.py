@@ -124,6 +124,11 @@ class PostgresDb:
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         return self._transaction()
 
+    def reading(
+        self, *, at: str | None = None, settings: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
+        return self._reading(at, settings)
+
     def scoped(self, *, name: str, guard: Guard | None) -> PostgresDb:
         scoped = copy.copy(self)
         scoped._scope = Scope(name=name, guard=guard)
@@ -190,6 +195,16 @@ class PostgresDb:
             name, guard = (None, None) if scope is None else (scope.name, scope.guard)
             async with connection.transaction(name=name, guard=guard):
                 yield connection
+
+    @asynccontextmanager
+    async def _reading(self, at: str | None, settings: Mapping[str, str] | None) -> AsyncIterator[Connection]:
+        name = None if self._scope is None else self._scope.name
+        timeout_s = self._limits.command_timeout_s if self._scope is None else self._limits.work_timeout_s
+        async with (
+            self._pool().lend(timeout_s=timeout_s) as connection,
+            connection.reading(name=name, at=at, settings=settings),
+        ):
+            yield connection
 
     def _pool(self) -> ConnectionPool:
         if not self._slot:

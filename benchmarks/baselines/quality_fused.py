@@ -1,7 +1,8 @@
 """The best hand-made way: `python -m benchmarks.baselines.quality_fused URL`, all eight checks in one statement.
 
-One aggregate scan with a filter for each check of rows, a GROUP BY … HAVING for what must be unique, an anti-join for
-what is referred to. `count(distinct …)` sorts every row, and takes longer than eight statements do.
+One aggregate scan with a filter for each check of rows. What must be unique is counted by the index of the primary key,
+which has the values in their order (within the scan every row would be sorted), what is referred to by an anti-join.
+The length beside a pattern without a count takes less than the pattern with it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ import asyncpg
 FUSED = """
 select count(*) as rows,
     count(*) filter (where email is null) as without_email,
-    (select coalesce(sum(n), 0) from (
-        select count(*) as n from orders where order_id is not null group by order_id having count(*) > 1
-    ) d) as repeated,
+    (select count(order_id) - count(distinct order_id) from orders) as repeated,
     (select count(*) from orders o where customer_id is not null and not exists (
         select from customers c where c.customer_id = o.customer_id)) as orphans,
-    count(*) filter (where sku !~ '^SKU-[0-9]{6}$') as odd_skus,
+    count(*) filter (where length(sku) <> 10 or sku !~ '^SKU-[0-9]+$') as odd_skus,
     count(*) filter (where status not in ('new', 'paid', 'sent', 'done', 'returned')) as odd_states,
     count(*) filter (where amount < 0 or amount > 1000) as odd_amounts,
     extract(epoch from now() - max(ordered_at)) as age_s

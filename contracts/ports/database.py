@@ -127,6 +127,14 @@ class Db(Queries, Database, Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]: ...
 
+    def reading(
+        self, *, at: str | None = None, settings: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Tx]:
+        """A transaction that can't write, and sees what was committed at one moment: that of its first question, or
+        with `at` that of another one, still open, which `select pg_export_snapshot()` told. `settings` of the server
+        are its own. There is nothing to guard, so no guard is asked."""
+        ...
+
     def scoped(self, *, name: str, guard: Guard | None) -> Db:
         """The same pool for one piece of work: every transaction carries `name` as `application_name` (set once,
         by a bound parameter, local to the transaction) and runs `guard` as its last statement before commit."""

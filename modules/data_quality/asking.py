@@ -1,18 +1,17 @@
 """Checks as SQL: those of one table together are one scan.
 
-    select count(*) as v0, count(*) filter (where "email" is null) as v1, max("at") as v2, (select …) as v3 from …
+    select count(*) as v0, count(*) filter (where "email" is null) as v1, max("at") as v2 from …
 
 Names are quoted and values are bound; filters and queries are the user's own SQL.
 
-A count of distinct values within the scan would sort every row of it, and take longer than all checks by themselves.
-What is there twice is counted in a sub-select that groups by the key, and what is referred to in one that joins.
+What is there twice, and what refers to nothing, is counted beside the scan, by a statement each that groups or joins: a
+count of distinct values within it would sort every row, and take longer than all checks by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 import msgspec
 
@@ -33,24 +32,23 @@ from contracts.quality import (
     Values,
 )
 from modules.data_quality.dialect import Bound, Dialect
+from modules.data_quality.engine import Query
 from modules.data_quality.facts import Facts, typed
 
 SHOWN = 200
 """So many characters are shown of a value of a failing row."""
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement and its values."""
-
-    sql: str
-    values: tuple[Any, ...]
-
-
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """In which columns of a scan's row a check's number stands, and the number of rows that it is of."""
+    """In which columns a check's number stands, of the scan's row or of that of the statement beside it, and how many
+    rows it is of, of the scan's."""
 
     value: str
     of: str
+
+
+BESIDE = "n"
+"""The column of a statement beside a scan."""
 
 
 class Asking:
@@ -72,10 +70,23 @@ class Asking:
         def place(expression: str) -> str:
             return places.setdefault(expression, f"v{len(places)}")
 
-        cells = [Cell(value=place(self._number(check, bound)), of=place(self._rows(check))) for check in checks]
+        cells = [Cell(value=self._value(check, bound, place), of=place(self._rows(check))) for check in checks]
         terms = ",\n  ".join(f"{expression} as {alias}" for expression, alias in places.items())
         text = f"select\n  {terms}\nfrom {self._name}{self._where(bound)}"
         return Query(sql=text, values=tuple(bound.values)), cells
+
+    def beside(self, check: AnyCheck) -> Query | None:
+        """The statement that counts what a scan can't; None for what it can."""
+        bound = Bound(self._dialect)
+        match check:
+            case Unique():
+                text = self._repeated(check, bound)
+            case References():
+                where = self._where(bound, check, _complete(check.columns), self._unreferenced(check))
+                text = f"select count(*) as {BESIDE}\nfrom {self._name} as r{where}"
+            case _:
+                return None
+        return Query(sql=text, values=tuple(bound.values))
 
     def failing(self, check: AnyCheck) -> Query | None:
         """The failing rows by their keys, each value as text; None for checks that aren't about rows."""
@@ -108,33 +119,32 @@ class Asking:
 
     # Parts of a statement.
 
-    def _number(self, check: AnyCheck, bound: Bound) -> str:
-        """What the check comes to."""
+    def _value(self, check: AnyCheck, bound: Bound, place: Callable[[str], str]) -> str:
+        """Where it stands what the check comes to."""
         match check:
+            case Unique() | References():
+                return BESIDE
             case RowCount() | RowChange():
-                return self._rows(check)
+                return place(self._rows(check))
             case Freshness():
-                return f"extract(epoch from max({sql.name(check.column)}){self._filter(check)})::double precision"
-            case Unique():
-                return self._repeated(check, bound)
-            case References():
-                where = self._where(bound, check, _complete(check.columns), self._unreferenced(check))
-                return f"(select count(*) from {self._name} as r{where})"  # noqa: S608
-        return f"count(*){self._filter(check, self._bad(check, bound))}"
+                return place(
+                    f"extract(epoch from max({sql.name(check.column)}){self._filter(check)})::double precision"
+                )
+        return place(f"count(*){self._filter(check, self._bad(check, bound))}")
 
     def _repeated(self, check: Unique, bound: Bound) -> str:
         """How many rows are not alone with their values."""
         where = self._where(bound, check, _complete(check.columns))
-        groups = f"select count(*) as n from {self._name}{where}"  # noqa: S608
-        groups += f" group by {sql.names(check.columns)} having count(*) > 1"
-        repeated = f"(select coalesce(sum(n), 0)::bigint from ({groups}) as repeated)"  # noqa: S608
+        groups = f"select count(*) as n\nfrom {self._name}{where}\ngroup by {sql.names(check.columns)}"
+        repeated = f"from (\n{groups}\nhaving count(*) > 1\n) as repeated"
+        repeated = f"select coalesce(sum(n), 0)::bigint as {BESIDE} {repeated}"
         if len(check.columns) > 1 or check.columns[0] not in self._facts.indexed:
             return repeated
         # An index gives the values in their order, and then to count different ones takes a third of the time that
         # groups take. Without one every row would be sorted.
         column = sql.name(check.columns[0])
-        all_differ = f"(select count({column}) = count(distinct {column}) from {self._name}{where})"  # noqa: S608
-        return f"case when {all_differ} then 0 else {repeated} end"
+        all_differ = f"select count({column}) = count(distinct {column})\nfrom {self._name}{where}"
+        return f"select case when (\n{all_differ}\n) then 0 else (\n{repeated}\n) end as {BESIDE}"
 
     def _rows(self, check: AnyCheck) -> str:
         return f"count(*){self._filter(check)}"
@@ -145,8 +155,7 @@ class Asking:
             case Nulls():
                 return f"{sql.name(check.column)} is null"
             case Pattern():
-                pattern = bound(self._dialect.whole(check.pattern), "text")
-                return f"not ({self._dialect.matches(f'{sql.name(check.column)}::text', pattern)})"
+                return f"not ({self._dialect.matches(f'{sql.name(check.column)}::text', check.pattern, bound)})"
             case Values():
                 family = self._facts.columns[check.column]
                 among = ", ".join(bound(typed(given, family), family) for given in check.values)

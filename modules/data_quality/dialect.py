@@ -11,15 +11,15 @@ import msgspec
 
 from contracts import sql
 from modules.data_quality.facts import Family, Typed
+from modules.data_quality.patterns import by_length, whole
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """`types` are what a bound value is cast to, by family (empty: it has its type already). `matches` is the condition
-    that a text matches a bound pattern, which `whole` makes of one that is meant for the whole text."""
+    that a text matches a pattern as a whole."""
 
     types: Mapping[Family, str]
-    whole: Callable[[str], str]
-    matches: Callable[[str, str], str]
+    matches: Callable[[str, str, Bound], str]
 
 
 _TYPES: dict[Family, str] = {
@@ -34,18 +34,6 @@ _TYPES: dict[Family, str] = {
     "uuid": "uuid",
     "other": "text",
 }
-
-POSTGRES = Dialect(
-    types=_TYPES,
-    # A group costs a tenth more, and only alternatives need one.
-    whole=lambda pattern: f"^(?:{pattern})$" if "|" in pattern else f"^{pattern}$",
-    matches=lambda text, pattern: f"{text} ~ {pattern}",
-)
-DUCKDB = Dialect(
-    types=_TYPES | {"decimal": ""},  # cast to a decimal without its digits, it would have three of them
-    whole=lambda pattern: pattern,
-    matches=lambda text, pattern: f"regexp_full_match({text}, {pattern}, 's')",
-)
 
 
 class Bound:
@@ -80,3 +68,19 @@ def readable(statement: str, values: Sequence[Any]) -> str:
         return str(value) if plain else sql.literal(str(value))
 
     return re.sub(r"\$([0-9]+)", put, statement)
+
+
+def _matches_in_postgres(text: str, pattern: str, bound: Bound) -> str:
+    if (fixed := by_length(pattern)) is None:
+        return f"{text} ~ {bound(whole(pattern), 'text')}"
+    length, shorter = fixed
+    return f"length({text}) = {length} and {text} ~ {bound(whole(shorter), 'text')}"
+
+
+def _matches_in_duckdb(text: str, pattern: str, bound: Bound) -> str:
+    return f"regexp_full_match({text}, {bound(pattern, 'text')}, 's')"
+
+
+POSTGRES = Dialect(types=_TYPES, matches=_matches_in_postgres)
+# Cast to a decimal without its digits, a value would have three of them.
+DUCKDB = Dialect(types=_TYPES | {"decimal": ""}, matches=_matches_in_duckdb)

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from contracts.quality import CustomSql
 from modules.data_quality.dialect import Dialect
 from modules.data_quality.facts import Facts
 
 Row = Mapping[str, Any]
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement and its values."""
+
+    sql: str
+    values: tuple[Any, ...]
 
 
 class Unanswered(Exception):
@@ -21,8 +30,8 @@ class Unanswered(Exception):
 
 
 class Engine(Protocol):
-    """Nothing that is asked can change anything. A question that can't be answered raises `Unanswered`, and leaves the
-    engine as it was; what is no fault of the question raises as ports do."""
+    """Nothing that is asked can change anything, and all of it sees the table as of one moment. A question that can't
+    be answered raises `Unanswered`, and leaves the engine as it was; what is no fault of it raises as ports do."""
 
     @property
     def dialect(self) -> Dialect: ...
@@ -37,6 +46,10 @@ class Engine(Protocol):
         ...
 
     async def ask(self, sql: str, values: Sequence[Any]) -> list[Row]: ...
+
+    async def ask_each(self, queries: Sequence[Query]) -> list[list[Row] | Unanswered]:
+        """The answers in their order; some may be asked at the same time."""
+        ...
 
     async def sample(self, check: CustomSql, sql: str, rows: int) -> list[dict[str, str | None]]:
         """Some rows of a user's query, each value as text, cut."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -11,16 +11,13 @@ from typing import Any
 import msgspec
 
 from contracts.data_quality import CheckResult
-from contracts.quality import AnyCheck, CheckedTable, CustomSql, Freshness, RowChange, RowCount, Suite
-from modules.data_quality.asking import Asking, Cell, Query
+from contracts.quality import AnyCheck, CheckedTable, CustomSql, Freshness, RowChange, RowCount, Suite, name_of
+from modules.data_quality.asking import Asking
 from modules.data_quality.dialect import readable
-from modules.data_quality.engine import Engine, Row, Unanswered
+from modules.data_quality.engine import Engine, Query, Row, Unanswered
 from modules.data_quality.facts import check_fault, table_fault
 from modules.data_quality.judging import judged, result
 from modules.data_quality.privacy import Declared
-
-RowsBefore = Callable[[AnyCheck], Awaitable[int | None]]
-"""How many rows a check of change counted at the run before; None at the first one."""
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -34,7 +31,8 @@ class Finding(msgspec.Struct, kw_only=True):
 
 
 class Examination:
-    """Of one table, on one date. `at` is the instant from which ages are told."""
+    """Of one table, on one date. `at` is the instant from which ages are told; `rows_before` is how many rows each
+    check of change, by its name, counted at the run before: None at the first one."""
 
     def __init__(
         self,
@@ -45,7 +43,7 @@ class Examination:
         *,
         day: date | None,
         at: datetime,
-        rows_before: RowsBefore,
+        rows_before: Mapping[str, int | None],
     ) -> None:
         self._suite = suite
         self._table = table if table.key else msgspec.structs.replace(table, key=declared.key)
@@ -87,25 +85,29 @@ class Examination:
         return [found[id(check)] for check in table.checks]
 
     async def _scanned(self, asking: Asking, checks: Sequence[AnyCheck]) -> list[Finding]:
-        """By one scan. When it can't be answered, each by a scan of its own, so that the one at fault is found and the
-        others are made."""
+        """By one scan, and what it can't count beside it. When it can't be answered, each by a scan of its own, so that
+        the one at fault is found and the others are made."""
         if not checks:
             return []
-        query, cells = asking.scan(checks)
-        try:
-            (row,) = await self._engine.ask(query.sql, query.values)
-        except Unanswered as error:
-            if len(checks) == 1 or error.late:
-                return [self._error(check, str(error), query) for check in checks]
+        scan, cells = asking.scan(checks)
+        beside = {at: query for at, check in enumerate(checks) if (query := asking.beside(check)) is not None}
+        scanned, *counted = await self._engine.ask_each([scan, *beside.values()])
+        if isinstance(scanned, Unanswered):
+            if len(checks) == 1 or scanned.late:
+                return [self._error(check, str(scanned), scan) for check in checks]
             return [finding for check in checks for finding in await self._scanned(asking, [check])]
+        (row,) = scanned
+        counts = dict(zip(beside, counted, strict=True))
         findings = []
-        for check, cell in zip(checks, cells, strict=True):
-            alone, _ = asking.scan([check])
-            findings.append(await self._found(check, row, cell, alone))
+        for at, (check, cell) in enumerate(zip(checks, cells, strict=True)):
+            query, answer = (beside[at], counts[at]) if at in beside else (asking.scan([check])[0], scanned)
+            if isinstance(answer, Unanswered):
+                findings.append(self._error(check, str(answer), query))
+            else:
+                findings.append(self._found(check, answer[0][cell.value], int(row[cell.of]), query))
         return findings
 
-    async def _found(self, check: AnyCheck, row: Row, cell: Cell, query: Query) -> Finding:
-        value, rows = row[cell.value], int(row[cell.of])
+    def _found(self, check: AnyCheck, value: Any, rows: int, query: Query) -> Finding:
         match check:
             case Freshness() if value is None:
                 said = self._error(check, f"no row has a value in {check.column}").result
@@ -114,7 +116,7 @@ class Examination:
             case RowCount():
                 said = self._judged(check, Fraction(rows), None)
             case RowChange():
-                before = await self._rows_before(check)
+                before = self._rows_before[name_of(check)]
                 if before is None:
                     said = result(self._table.source, check, "pass", why=f"there is no run before; {rows} rows")
                 else:

@@ -14,7 +14,7 @@ from contracts.data_quality import QUALITY_COMPLETED, QualityCompleted, QualityR
 from contracts.errors import BadInput, Failed
 from contracts.job import Job, Progress
 from contracts.ports import Catalog, Clock, Db, Emit, Files, Log, Metrics
-from contracts.quality import AnyCheck, CheckedTable, Suite, name_of
+from contracts.quality import CheckedTable, RowChange, Suite, name_of
 from modules.data_quality import lakes, record, tables
 from modules.data_quality.engine import Engine
 from modules.data_quality.examining import Examination, Finding
@@ -89,17 +89,16 @@ class Run:
         declared = declared_of(table, self.catalog)
         if declared.privacy.unsure:
             self.log.warn("some declarations can't be read: failing rows are shown masked whole", table=table.source)
-
-        async def rows_before(check: AnyCheck) -> int | None:
-            return await record.rows_before(
-                self.db, self.suite.name, table.source, name_of(check), job_id=self.job.id, day=self.cmd.date
-            )
-
+        changes = [name_of(check) for check in table.checks if isinstance(check, RowChange)]
+        before = {name: await self._rows_before(table, name) for name in changes}
         async with self._engine(table, declared) as engine:
-            examination = Examination(
-                self.suite, table, declared, engine, day=self.cmd.date, at=at, rows_before=rows_before
-            )
+            examination = Examination(self.suite, table, declared, engine, day=self.cmd.date, at=at, rows_before=before)
             return await examination.findings()
+
+    async def _rows_before(self, table: CheckedTable, name: str) -> int | None:
+        return await record.rows_before(
+            self.db, self.suite.name, table.source, name, job_id=self.job.id, day=self.cmd.date
+        )
 
     @asynccontextmanager
     async def _engine(self, table: CheckedTable, declared: Declared) -> AsyncIterator[Engine]:

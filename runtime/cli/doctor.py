@@ -217,9 +217,12 @@ async def _migrations(adapters: Adapters) -> Finding:
     if wrong := [one.name for one in found if one.state == "changed"]:
         detail = f"changed after they were applied: {', '.join(wrong)}; see `millrace migrate status`"
         return Finding(part="migrations", state="failed", detail=detail)
-    if pending := [one.name for one in found if one.state == "pending"]:
+    if pending := [one for one in found if one.state == "pending"]:
         automatic = adapters.settings.auto_migrate
-        detail = f"pending: {', '.join(pending)}; "
+        detail = f"pending: {', '.join(one.name for one in pending)}; "
         detail += "the next start applies them" if automatic else "run `millrace migrate up`"
-        return Finding(part="migrations", state="warning" if automatic else "failed", detail=detail)
+        needed = not automatic and any(one.phase == "before" for one in pending)
+        return Finding(part="migrations", state="failed" if needed else "warning", detail=detail)
+    if faults := runner.unfit(found):
+        return Finding(part="migrations", state="failed", detail="; ".join(faults))
     return Finding(part="migrations", detail=f"{len(found)} applied")

@@ -4,7 +4,16 @@ with the position when the handler has ended, undone when it failed."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -88,6 +97,12 @@ class MessageDb:
         """What its block did is undone when it raises; it commits with everything else of this message."""
         async with self.savepoint():
             yield self
+
+    def reading(
+        self, *, at: str | None = None, settings: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Tx]:
+        """Beside it: what this message did is not committed yet, and not seen."""
+        return self._db().reading(at=at, settings=settings)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

@@ -171,6 +171,13 @@ class Adapters:
 
     @cached_property
     def files(self) -> Files:
+        if (traces := self.traces) is None:
+            return self._untraced_files()
+        from adapters.files.traced import TracedFiles
+
+        return TracedFiles(self._untraced_files(), traces, kind=self.settings.fs)
+
+    def _untraced_files(self) -> Files:
         if self.settings.fs == "local":
             from adapters.files.local import LocalFiles
 

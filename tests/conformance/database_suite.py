@@ -30,6 +30,7 @@ async def exercise_database(db: Db) -> None:
         values,
         counts,
         transactions,
+        readings,
         savepoints,
         failed_statement_is_not_swallowed,
         rows_in_bulk,
@@ -92,6 +93,39 @@ async def transactions(db: Db) -> None:
     with pytest.raises(Permanent):
         await db.execute("insert into kept values (3); insert into kept values ('x')")
     assert await db.fetch("select n from kept") == [{"n": 1}]
+
+
+async def readings(db: Db) -> None:
+    """Of one moment, also on several connections, and nothing is written or guarded."""
+    await db.execute("create table read (n int); insert into read values (1)")
+    await db.execute_many("insert into read values ($1)", [])
+    own = {"statement_timeout": "1234ms", "datestyle": "ISO, YMD"}
+    async with db.reading(settings=own) as one:
+        assert await one.fetch_value("select count(*) from read") == 1
+        await db.execute("insert into read values (2)")
+        moment = await one.fetch_value("select pg_export_snapshot()")
+        async with db.reading(at=moment) as other:
+            assert await other.fetch_value("select count(*) from read") == 1
+        assert await one.fetch_value("select count(*) from read") == 1
+        assert await one.fetch_value("show statement_timeout") == "1234ms"
+        async with db.reading() as later:
+            assert await later.fetch_value("select count(*) from read") == 2
+            assert await later.fetch_value("show statement_timeout") == "0"
+        with pytest.raises(Transient):
+            async with one.savepoint():
+                await one.execute("insert into read values (3)")
+        assert await one.fetch_value("select count(*) from read") == 1
+    for wrong in ("00000003-0000001B-1", "'; drop table read; --"):
+        with pytest.raises(Permanent):
+            async with db.reading(at=wrong):
+                pass
+    with pytest.raises(Boom):
+        async with db.reading():
+            raise Boom
+    lost = db.scoped(name="it's read", guard=Guard(sql="select 1 where false", args=()))
+    async with lost.reading() as tx:
+        assert await tx.fetch_value("show application_name") == "it's read"
+    assert await db.fetch_value("select count(*) from read") == 2
 
 
 async def savepoints(db: Db) -> None:

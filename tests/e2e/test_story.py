@@ -98,7 +98,7 @@ async def test_from_an_event_to_an_api(
     async with fresh_topic(kafka, partitions=4) as topic:
         event = tmp_path / "catalog/events/order_placed.yaml"
         declared = event.read_text().replace("topic: orders.placed", f"topic: {topic}\npartitions: 4")
-        event.write_text(declared.replace("path: lake/orders_placed", "path: lake/orders_placed\n    wait_s: 1"))
+        event.write_text(declared.replace("wait_s: 10", "wait_s: 1"))
         environ = environment(
             tmp_path,
             database_url,

@@ -276,3 +276,22 @@ async def test_the_position_is_in_the_ledger_when_the_worker_left(db: PostgresDb
         await running.stop()
     left = await db.fetch_one("select position, worker_id from millrace.partitions")
     assert left == {"position": 5, "worker_id": None}
+
+
+async def test_two_processes_with_a_bus_of_their_own_each_leave_each_other_alone(db: PostgresDb, table: None) -> None:
+    """They have the same partitions by name, and different messages in them."""
+    module = Module("orders", kind="service", summary="Takes orders.")
+
+    @module.stream("orders.raw", Order, key="customer", retry=QUICK)
+    async def take(order: Order, db: Db) -> None:
+        await db.execute("insert into effects values ($1, 1)", order.number)
+
+    async with harness(module, db=db) as one, harness(module, db=db) as other:
+        for first, running in ((0, one), (100, other), (10, one), (110, other)):
+            await running.publish("orders.raw", *(Order(customer=f"c{n % 4}", number=first + n) for n in range(10)))
+            await running.settled()
+        holdings = await one.ledger.partitions.holdings()
+        assert {holding.epoch for holding in holdings} == {1}, "nobody took anything from anybody"
+        holders = {holding.worker_id for holding in holdings}
+        assert holders == {running.worker.lease.row_id for running in (one, other)}
+    assert await effects(db) == [*range(20), *range(100, 120)]

@@ -45,3 +45,8 @@ class Deadly:
             yield Deadly(tx, self._at, self._counted)
             self._die_at_the_hour()  # before the commit
         self._die_at_the_hour()  # after it
+
+    @asynccontextmanager
+    async def reading(self, **said: Any) -> AsyncIterator[Any]:
+        async with self._db.reading(**said) as tx:
+            yield Deadly(tx, self._at, self._counted)

@@ -30,6 +30,7 @@ from contracts.quality import (
     Suite,
     Unique,
     Values,
+    name_of,
 )
 from modules.data_quality.engine import Engine
 from modules.data_quality.examining import Examination
@@ -51,7 +52,7 @@ CELLS: dict[str, st.SearchStrategy[Any]] = {
     "n": st.integers(0, 5),
     "f": st.sampled_from([0.0, -1.5, 2.25, 1e300, float("inf"), float("nan")]),
     "m": st.sampled_from([Decimal("0.00"), Decimal("1.50"), Decimal("-3.25"), Decimal("9999999.99")]),
-    "t": st.sampled_from(["", "a", "ab", "A-1", "a\nb", "é", "a%", "'", "$1"]),
+    "t": st.sampled_from(["", "a", "ab", "A-1", "a\nb", "é", "éa-1", "abcd", "A-0001", "A-٣001", "a%", "'", "$1"]),
     "d": st.sampled_from([DAY - timedelta(days=1), DAY, DAY + timedelta(days=1)]),
     "at": st.sampled_from([datetime(2026, 1, 14, 23, 59, 59, tzinfo=UTC), datetime(2026, 1, 15, tzinfo=UTC)]),
     "b": st.booleans(),
@@ -72,7 +73,7 @@ FILTERS: dict[str, Callable[[Row], bool | None]] = {
     "d <> {date}": lambda row: None if row["d"] is None else row["d"] != DAY,
 }
 FILTER = st.none() | st.sampled_from(sorted(FILTERS))
-PATTERNS = ["a", "[a-z]*", "a.b", r"A-\d", "(?:a|é)", "^a.*$", r"[^%]+", "'?"]
+PATTERNS = ["a", "[a-z]{4}", r"A-\d{4}", "[a-z]*", "a.b", r"A-\d", "(?:a|é)", "^a.*$", r"[^%]+", "'?"]
 KEYS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True).map(tuple)
 
 
@@ -221,9 +222,7 @@ def expected(table: CheckedTable, check: AnyCheck, rows: Sequence[Row]) -> tuple
 
 
 async def found(table: CheckedTable, engine: Engine) -> list[CheckResult]:
-    async def before(_: AnyCheck) -> int | None:
-        return BEFORE
-
+    before = {name_of(check): BEFORE for check in table.checks}
     suite = Suite(name="s", tables=(table,), samples=3)
     declared = Declared(privacy=Privacy())
     findings = await Examination(suite, table, declared, engine, day=DAY, at=AT, rows_before=before).findings()

@@ -8,7 +8,9 @@ from tests.kit.services.cache import call, kept
 from tests.kit.services.maven import fetch_jars, find_java
 
 VERSION = "4.1.0"
-JARS = {f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"}
+LOG = "org.slf4j:slf4j-simple:1.7.36"
+JARS = {f"org.apache.kafka:kafka_2.13:{VERSION}", LOG}
+TOOLS = {f"org.apache.kafka:kafka-tools:{VERSION}", LOG}
 CLUSTER = "bWlsbHJhY2UtdGVzdHMtMQ"
 FORMAT = """\
 process.roles=broker,controller
@@ -24,6 +26,16 @@ def find_programs() -> tuple[str, Path]:
     """Java, and the directory with `libs` and `formatted`. Fetched at the first time (a minute), then kept."""
     java = find_java()
     return java, kept(f"kafka-{VERSION}", lambda directory: _fetch(java, directory))
+
+
+def find_tools() -> tuple[str, Path]:
+    """Java, and the directory with `libs`, where the tools of the command line are. Kept likewise."""
+    java = find_java()
+    return java, kept(f"kafka-tools-{VERSION}", lambda directory: _fetch_tools(directory))
+
+
+def _fetch_tools(directory: Path) -> None:
+    fetch_jars(directory, "Kafka", TOOLS)
 
 
 def _fetch(java: str, directory: Path) -> None:
