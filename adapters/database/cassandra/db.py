@@ -207,24 +207,26 @@ class CassandraDb:
 
     async def _first_line(self) -> Line:
         """Waits on the system's clock: a real server's start can't be waited for on one that a test turns by hand."""
+        give_up_at, pause_s = time.perf_counter() + self._limits.open_timeout_s, FIRST_RETRY_S
+        while True:
+            try:
+                return await self._attempt()
+            except Unavailable as error:
+                from adapters.database.cassandra.translation import may_come_up
+
+                if not may_come_up(error) or time.perf_counter() + pause_s > give_up_at:
+                    raise
+            await asyncio.sleep(pause_s)  # noqa: TID251
+            pause_s = min(pause_s * 2, LAST_RETRY_S)
+
+    async def _attempt(self) -> Line:
         from adapters.database.cassandra.line import Line
 
-        pause_s, failed = FIRST_RETRY_S, Unavailable(self.address, "it does not answer")
         try:
-            async with asyncio.timeout(self._limits.open_timeout_s):
-                while True:
-                    try:
-                        return await Line.opened(self._place, self._limits)
-                    except Unavailable as error:
-                        from adapters.database.cassandra.translation import may_come_up
-
-                        failed = error
-                        if not may_come_up(error):
-                            raise
-                    await asyncio.sleep(pause_s)  # noqa: TID251
-                    pause_s = min(pause_s * 2, LAST_RETRY_S)
+            async with asyncio.timeout(self._limits.attempt_timeout_s):
+                return await Line.opened(self._place, self._limits)
         except TimeoutError:
-            raise failed from None
+            raise Unavailable(self.address, f"no connection within {self._limits.attempt_timeout_s:g} s") from None
 
 
 def _plain(cql: str) -> Any:
