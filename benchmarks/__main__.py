@@ -34,7 +34,10 @@ def main() -> int:
     """The worst exit code of the benchmarks that were run."""
     if sys.argv[1:2] and sys.argv[1] in TOOLS:
         command = [sys.executable, "-m", f"benchmarks.{sys.argv[1]}", *sys.argv[2:]]
-        return subprocess.run(command, check=False).returncode
+        try:
+            return subprocess.run(command, check=False).returncode
+        except KeyboardInterrupt:
+            return 130  # the tool has said what there is to say
     listing = "\n".join(
         [*(f"  {name:<14} {what}" for name, what in BENCHMARKS.items()), "", "and, each with options of its own:"]
         + [f"  {name:<14} {what}" for name, what in TOOLS.items()]

@@ -65,8 +65,14 @@ def figures_of(one: Short, measured: Mapping[str, Sequence[rounds.Figures]]) -> 
 
 
 async def main(chosen: Mapping[str, Short], of: int, file: Path, *, against: str, fail_on_slower: bool) -> int:
-    """0, or 1 when something could not be measured or, where that is asked for, is slower."""
-    kept = store.read(file)
+    """0, or 1 when something could not be measured or, where that is asked for, is slower; 2 when there is no place to
+    keep it."""
+    try:
+        store.make(file)
+        kept = store.read(file)
+    except OSError as error:
+        print(f"the history can't be kept in {file}: {error.strerror}; --file names another place", file=sys.stderr)
+        return 2
     for fault in kept.faults:
         print(fault, file=sys.stderr)
     busy = load()
@@ -128,6 +134,9 @@ def _rounds(text: str) -> int:
 if __name__ == "__main__":
     given = arguments().parse_args()
     wanted = {name: one for name, one in SHORT.items() if not given.only or name in given.only}
-    raise SystemExit(
-        asyncio.run(main(wanted, given.rounds, given.file, against=given.against, fail_on_slower=given.fail_on_slower))
-    )
+    running = main(wanted, given.rounds, given.file, against=given.against, fail_on_slower=given.fail_on_slower)
+    try:
+        raise SystemExit(asyncio.run(running))
+    except KeyboardInterrupt:
+        print(f"interrupted: what was measured to its end is in {given.file}", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -24,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--page", type=Path, help="where the page is written (default: history.html beside the history)"
     )
     given = parser.parse_args(arguments)
-    kept = store.read(given.file)
+    try:
+        kept = store.read(given.file)
+    except OSError as error:
+        print(f"{given.file} can't be read: {error.strerror}", file=sys.stderr)
+        return 1
     for fault in kept.faults:
         print(fault, file=sys.stderr)
     known = dict.fromkeys(one.benchmark for one in kept.records)

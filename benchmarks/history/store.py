@@ -34,9 +34,15 @@ def read(file: Path) -> Kept:
     return Kept(tuple(records), tuple(faults))
 
 
+def make(file: Path) -> None:
+    """So that a place that can't be written to is told before anything is measured. Raises `OSError`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.open("ab").close()
+
+
 def add(file: Path, record: Record) -> None:
     """In one write at the end, so that two sessions don't mix; what a killed one left unfinished stays a line alone."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make(file)
     with file.open("a+b") as opened:
         size = opened.seek(0, 2)
         opened.seek(max(0, size - 1))

@@ -89,6 +89,13 @@ async def test_what_can_not_be_measured_is_told_and_the_others_go_on(
     assert [one.benchmark for one in store.read(file).records] == ["well"]
 
 
+async def test_a_history_that_can_not_be_kept_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await track.main({"tiny": tiny(1.0)}, 1, tmp_path, against="", fail_on_slower=False) == 2
+    assert f"can't be kept in {tmp_path}: Is a directory; --file names another place" in capsys.readouterr().err
+
+
 def test_each_module_has_a_short_form() -> None:
     from runtime import registry
 
