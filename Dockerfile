@@ -12,7 +12,7 @@ ARG PYTHON_IMAGE=python:3.12.12-slim-bookworm
 # run Millrace; versions and hashes are those of requirements.lock.
 FROM ${PYTHON_IMAGE} AS build
 # Every extra that is for running: one image is for every module and adapter.
-ARG EXTRAS="s3 sketches quality otlp image"
+ARG EXTRAS="s3 sketches quality otlp cassandra image"
 WORKDIR /app
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 UV_CACHE_DIR=/cache UV_LINK_MODE=copy PATH=/build/tools/bin:$PATH
 COPY requirements.lock pyproject.toml ./

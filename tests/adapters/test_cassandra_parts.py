@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -155,6 +156,13 @@ def test_an_error_says_whether_to_try_again(error: Exception, kind: type[Millrac
     made = translated(error, where="cassandra://h:9042/k")
     assert type(made) is kind
     assert str(made)
+
+
+def test_an_error_of_the_system_is_told_in_its_words() -> None:
+    refused = cluster.NoHostAvailable("none", {"h:9042": ConnectionRefusedError(111, "Connection refused")})
+    assert str(translated(refused, where="here")) == "here is not available: h:9042: Connection refused"
+    unsafe = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    assert "CERTIFICATE_VERIFY_FAILED" in str(translated(unsafe, where="here"))
 
 
 def test_a_place_shows_no_secret() -> None:

@@ -286,3 +286,12 @@ def test_the_migration_is_part_of_what_has_a_database_of_its_own() -> None:
     for overlay in OVERLAYS:
         jobs = {one["metadata"]["name"] for one in of_kind(built(overlay), "Job")}
         assert ("millrace-migrate" in jobs) is (overlay.name != "local"), overlay.name
+
+
+def test_what_older_workers_can_not_bear_is_applied_by_hand_only() -> None:
+    for overlay in OVERLAYS:
+        phase = "after" if overlay.name == "after-upgrade" else "before"
+        for job in of_kind(built(overlay), "Job"):
+            if job["metadata"]["name"] == "millrace-migrate":
+                [container] = job["spec"]["template"]["spec"]["containers"]
+                assert container["args"] == ["millrace", "migrate", "up", "--phase", phase], overlay.name

@@ -36,6 +36,8 @@ CUSTOMERS = 6
 AHEAD = 5
 """Orders of a customer that are under way: there is always work, and never more than workers of any speed can do."""
 
+SETTINGS = {"MILLRACE_LOG": "json", "MILLRACE_AUTO_MIGRATE": "false", "MODULES": "shop", "WORKER_LEASE_S": "20"}
+
 TABLE = """
 create table effects (
     at bigserial, kind text not null, name text not null, number int not null, by text not null, legacy text not null
@@ -119,12 +121,11 @@ async def total(cmd: RunTotal, db: Db) -> None:
 class Version:
     """A checkout that works: its workers, and its command line."""
 
-    def __init__(self, root: Path, settings: Mapping[str, str], database_url: str) -> None:
+    def __init__(self, root: Path, directory: Path, settings: Mapping[str, str], database_url: str) -> None:
         self.root = root
-        home = root.parent / f"{root.name}-runs"
-        home.mkdir()
-        self._home = home
-        self._environ = product.environment(home, database_url, PYTHONPATH=str(root), **settings)
+        self._home = directory / root.name
+        self._home.mkdir()
+        self._environ = product.environment(self._home, database_url, PYTHONPATH=str(root), **settings)
 
     @property
     def file(self) -> str:
@@ -219,9 +220,17 @@ async def ledger(database_url: str, tmp_path: Path) -> AsyncIterator[Any]:
         await adapters.close()
 
 
-def two_versions(directory: Path, settings: Mapping[str, str], database_url: str) -> tuple[Version, Version]:
+class Checkouts(msgspec.Struct, frozen=True):
     """Of one repository: the new one has a command more, a field more in two contracts, and two migrations."""
-    old, new = checkouts.checkout(directory / "old"), checkouts.checkout(directory / "new")
+
+    old: Path
+    new: Path
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Checkouts:
+    place = tmp_path_factory.mktemp("checkouts")
+    old, new = checkouts.checkout(place / "old"), checkouts.checkout(place / "new")
     checkouts.add_module(old, "shop", OLD)
     checkouts.add_module(new, "shop", NEW)
     checkouts.bump(new, NEWER)
@@ -238,7 +247,7 @@ def two_versions(directory: Path, settings: Mapping[str, str], database_url: str
         up="alter table effects drop column legacy",
         down="alter table effects add column legacy text",
     )
-    return Version(old, settings, database_url), Version(new, settings, database_url)
+    return Checkouts(old, new)
 
 
 @pytest.fixture(params=["kafka", "redis-stream"])
@@ -247,21 +256,24 @@ def bus(request: pytest.FixtureRequest) -> tuple[str, services.Running]:
 
 
 async def test_the_new_version_comes_and_the_old_one_goes(
-    bus: tuple[str, services.Running], db: PostgresDb, ledger: Any, database_url: str, tmp_path: Path
+    bus: tuple[str, services.Running],
+    sources: Checkouts,
+    db: PostgresDb,
+    ledger: Any,
+    database_url: str,
+    tmp_path: Path,
 ) -> None:
     mq, server = bus
     prefix = f"t{SystemClock().new_id()[-8:]}."
     settings = {
+        **SETTINGS,
         "MILLRACE_MQ": mq,
         "MQ_KAFKA_BOOTSTRAP_SERVERS" if mq == "kafka" else "MQ_REDIS_STREAM_URL": server.url,
-        "MILLRACE_LOG": "json",
-        "MILLRACE_AUTO_MIGRATE": "false",
-        "MODULES": "shop",
         "SHOP_PREFIX": prefix,
-        "WORKER_LEASE_S": "20",
     }
     await db.execute(TABLE)
-    old, new = two_versions(tmp_path, settings, database_url)
+    old = Version(sources.old, tmp_path, settings, database_url)
+    new = Version(sources.new, tmp_path, settings, database_url)
     async with contextlib.AsyncExitStack() as stack:
         before = [await stack.enter_async_context(old.worker()) for _ in range(2)]
         sent = await stack.enter_async_context(
@@ -269,9 +281,6 @@ async def test_the_new_version_comes_and_the_old_one_goes(
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(sent.run())
-            with new.process() as early:
-                assert await early.ended(timeout_s=WAIT_S) == exits.WRONG, "what it needs is not there yet"
-                assert "migrations are pending: notes" in early.err
             migrated = await asyncio.to_thread(new.millrace, "migrate", "up", "--phase", "before", "--output", "json")
             assert [one["name"] for one in msgspec.json.decode(migrated.stdout)] == ["notes"], migrated.stderr
             after = await stack.enter_async_context(new.worker())
@@ -307,9 +316,6 @@ async def test_the_new_version_comes_and_the_old_one_goes(
         await until(all_is_done, timeout_s=WAIT_S, what="the end of all that was sent")
         migrated = await asyncio.to_thread(new.millrace, "migrate", "up", "--phase", "after", "--output", "json")
         assert [one["name"] for one in msgspec.json.decode(migrated.stdout)] == ["no_legacy"], migrated.stderr
-        with old.process() as late:
-            assert await late.ended(timeout_s=WAIT_S) == exits.WRONG, "what it needs is gone"
-            assert "no_legacy (applied by millrace" in late.err
         after.signal(signal.SIGTERM)
         assert await after.ended(timeout_s=WAIT_S) == exits.DONE
 
@@ -329,3 +335,20 @@ async def test_the_new_version_comes_and_the_old_one_goes(
     assert {row["by"] for row in by if row["kind"] == "totalled"} == {new.file}
     assert {row["by"] for row in by if row["kind"] == "taken"} == {old.file, new.file}
     assert await db.fetch_value("select count(*) from effects where kind = 'counted' and note = 'fresh'") == 24
+
+
+async def test_a_version_that_does_not_fit_the_database_says_so_and_does_not_start(
+    sources: Checkouts, db: PostgresDb, database_url: str, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "SHOP_PREFIX": ""}
+    await db.execute(TABLE)
+    old = Version(sources.old, tmp_path, settings, database_url)
+    new = Version(sources.new, tmp_path, settings, database_url)
+    with new.process() as early:
+        assert await early.ended(timeout_s=WAIT_S) == exits.WRONG, "what it needs is not there yet"
+        assert "migrations are pending: notes; run `millrace migrate up`" in early.err
+    migrated = await asyncio.to_thread(new.millrace, "migrate", "up", "--output", "json")
+    assert [one["phase"] for one in msgspec.json.decode(migrated.stdout)] == ["before", "after"], "nobody lives"
+    with old.process() as late:
+        assert await late.ended(timeout_s=WAIT_S) == exits.WRONG, "what it needs is gone"
+        assert f"no_legacy (applied by millrace {NEWER}) took away what this version needs" in late.err

@@ -16,7 +16,7 @@ from adapters.database.cassandra.place import Limits, Place
 from contracts.ports.secrets import Secret, fixed
 from tests.kit.databases import opened
 
-LIMITS = Limits(open_timeout_s=60, connect_timeout_s=30, request_timeout_s=30, check_timeout_s=10)
+LIMITS = Limits(open_timeout_s=60, attempt_timeout_s=60, connect_timeout_s=30, request_timeout_s=60, check_timeout_s=10)
 """For a machine that has other things to do."""
 
 

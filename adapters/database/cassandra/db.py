@@ -61,8 +61,7 @@ class CassandraDb:
 
     async def check(self) -> None:
         try:
-            async with self._known_errors():
-                await self._ask(CHECK, timeout_s=self._limits.check_timeout_s)
+            await self._ask(CHECK, timeout_s=self._limits.check_timeout_s)
         except Unavailable as error:
             from adapters.database.cassandra.translation import is_nobody_there
 
@@ -100,12 +99,13 @@ class CassandraDb:
         async with self._timed("fetch", sql):
             statement = await self._statement(parameters_of(sql), args)
             statement.fetch_size = rows
-            request = await self._link.request(statement, timeout_s=self._limits.request_timeout_s)
-            page: list[dict[str, Any]] | None = await request.answer()
+            async with self._known_errors():
+                request = await self._link.request(statement, timeout_s=self._limits.request_timeout_s)
+                page: list[dict[str, Any]] | None = await request.answer()
         while page is not None:
             if page:  # a filter can leave a page without rows
                 yield list(page)
-            async with self._timed("fetch", sql):
+            async with self._timed("fetch", sql), self._known_errors():
                 page = await request.more()
 
     async def execute(self, sql: str, *args: Any) -> int | None:
@@ -134,8 +134,7 @@ class CassandraDb:
             if columns is not None and len(row) != columns:
                 raise BadInput(f"row {number} has {len(row)} values for {columns} columns")
             try:
-                async with self._known_errors():
-                    await self._ask(_bound(prepared, parameters, row), timeout_s=self._limits.request_timeout_s)
+                await self._ask(_bound(prepared, parameters, row), timeout_s=self._limits.request_timeout_s)
             except Permanent as error:
                 raise BadInput(f"row {number}: {error}") from error
 
@@ -150,19 +149,22 @@ class CassandraDb:
         return _bound(await self._prepared(parameters), parameters, args)
 
     async def _prepared(self, parameters: Parameters) -> Any:
-        prepared = await self._link.prepared.get(parameters.cql)
+        async with self._known_errors():
+            prepared = await self._link.prepared.get(parameters.cql)
         if len(prepared.column_metadata) != len(parameters.order):
             raise Permanent(f"parameters are $1, $2 and so on, and nothing else: {parameters.cql[:100]}")
         return prepared
 
     async def _ask(self, statement: Any, *, timeout_s: float) -> list[dict[str, Any]]:
-        """The first page. Raises what the driver does."""
-        request = await self._link.request(statement, timeout_s=timeout_s)
-        return await request.answer()
+        """The first page of the answer."""
+        async with self._known_errors():
+            request = await self._link.request(statement, timeout_s=timeout_s)
+            return await request.answer()
 
     @asynccontextmanager
     async def _known_errors(self) -> AsyncIterator[None]:
-        """What the driver raises comes out as an error of the port."""
+        """What the driver raises comes out as an error of the port; it stands around the driver's calls alone, as a
+        source of rows may raise the same."""
         from adapters.database.cassandra.translation import DRIVER_ERRORS, is_late, translated
 
         try:
@@ -177,7 +179,8 @@ class CassandraDb:
         from adapters.database.cassandra.translation import DRIVER_ERRORS
 
         try:
-            await self._ask(CHECK, timeout_s=self._limits.check_timeout_s)
+            request = await self._link.request(CHECK, timeout_s=self._limits.check_timeout_s)
+            await request.answer()
         except DRIVER_ERRORS as silent:
             raise Unavailable(self.address, "it does not answer") from silent
 
@@ -185,8 +188,7 @@ class CassandraDb:
     async def _timed(self, operation: str, sql: str) -> AsyncIterator[None]:
         started, failed = time.perf_counter(), ""
         try:
-            async with self._known_errors():
-                yield
+            yield
         except BaseException as error:
             failed = type(error).__name__
             raise
@@ -207,24 +209,26 @@ class CassandraDb:
 
     async def _first_line(self) -> Line:
         """Waits on the system's clock: a real server's start can't be waited for on one that a test turns by hand."""
+        give_up_at, pause_s = time.perf_counter() + self._limits.open_timeout_s, FIRST_RETRY_S
+        while True:
+            try:
+                return await self._attempt()
+            except Unavailable as error:
+                from adapters.database.cassandra.translation import may_come_up
+
+                if not may_come_up(error) or time.perf_counter() + pause_s > give_up_at:
+                    raise
+            await asyncio.sleep(pause_s)  # noqa: TID251
+            pause_s = min(pause_s * 2, LAST_RETRY_S)
+
+    async def _attempt(self) -> Line:
         from adapters.database.cassandra.line import Line
 
-        pause_s, failed = FIRST_RETRY_S, Unavailable(self.address, "it does not answer")
         try:
-            async with asyncio.timeout(self._limits.open_timeout_s):
-                while True:
-                    try:
-                        return await Line.opened(self._place, self._limits)
-                    except Unavailable as error:
-                        from adapters.database.cassandra.translation import may_come_up
-
-                        failed = error
-                        if not may_come_up(error):
-                            raise
-                    await asyncio.sleep(pause_s)  # noqa: TID251
-                    pause_s = min(pause_s * 2, LAST_RETRY_S)
+            async with asyncio.timeout(self._limits.attempt_timeout_s):
+                return await Line.opened(self._place, self._limits)
         except TimeoutError:
-            raise failed from None
+            raise Unavailable(self.address, f"no connection within {self._limits.attempt_timeout_s:g} s") from None
 
 
 def _plain(cql: str) -> Any:

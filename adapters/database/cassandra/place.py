@@ -42,7 +42,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes and deadlines."""
 
     open_timeout_s: float = 10.0
-    """How long `open` waits for a server that is coming up."""
+    """How long `open` tries again, for a server that is coming up."""
+    attempt_timeout_s: float = 30.0
+    """For each of these attempts, whatever is slow in it."""
     connect_timeout_s: float = 5.0
     """For each step of a connection."""
     request_timeout_s: float = 10.0

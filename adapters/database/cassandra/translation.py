@@ -67,6 +67,8 @@ def _errors(error: Any) -> Mapping[str, BaseException]:
 
 def _text(error: Any) -> str:
     """The server's own words where it has said any."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
     said = getattr(error, "message", None)
     words = said if isinstance(said, str) else str(error.args[0]) if getattr(error, "args", ()) else ""
     return " ".join(words.split()) or type(error).__name__

@@ -42,12 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.kit.services", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="service",
-        help=f"{', '.join(SERVICES)} (default: all but {', '.join(ONLY_BY_NAME)})",
-    )
+    known = f"{', '.join(SERVICES)} (default: all but {', '.join(ONLY_BY_NAME)})"
+    parser.add_argument("names", nargs="*", metavar="service", help=known)
     names = parser.parse_args(arguments).names or [name for name in SERVICES if name not in ONLY_BY_NAME]
     if unknown := [name for name in names if name not in SERVICES]:
         parser.error(f"{', '.join(unknown)}: expected some of {', '.join(SERVICES)}")
