@@ -10,6 +10,7 @@ from typing import Any
 from contracts import metrics as metric
 from contracts.errors import Unavailable
 from contracts.ports import Clock, Log, Metrics
+from runtime.cancellation import being_cancelled, forget_cancellations
 from runtime.policy.retry import describe
 from runtime.tasks import Tasks
 
@@ -63,7 +64,7 @@ class Loops:
                 # A dependency that is down is not a crash: the loop waits for it as long as it takes.
                 self._log.warn("loop waits for a dependency", loop=name, error=str(error))
             except asyncio.CancelledError as error:
-                if _is_being_cancelled():
+                if being_cancelled():
                     raise
                 # Nobody ends it: something that it waited for was cancelled. Else it would be gone without a word.
                 if self._crashed(name, error):
@@ -74,6 +75,7 @@ class Loops:
             if self._clock.monotonic() - started_at > BACKOFF_MAX_S:
                 failures = 0
             failures += 1
+            forget_cancellations()
             await self._clock.sleep(min(BACKOFF_MAX_S, 0.1 * 2.0**failures) * (0.5 + self._clock.random() / 2))
 
     def _crashed(self, name: str, error: BaseException) -> bool:
@@ -90,8 +92,3 @@ class Loops:
             f"{name}: {CRASH_BUDGET} crashes within {CRASH_WINDOW_S:g} s (of {names}), the last one {describe(error)}"
         )
         return True
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -21,6 +21,7 @@ from contracts.module import Module, Route, StreamRoute
 from contracts.ports import Clock, Metrics, Traces
 from contracts.ports.traces import About
 from runtime import arguments
+from runtime.cancellation import being_cancelled
 from runtime.gate import Gate
 from runtime.keeper import Keeper, is_plain
 from runtime.partly import Partly
@@ -254,7 +255,7 @@ def _told(error: BaseException, work: Work, *, late: bool) -> BaseException:
     """The same error where it says what happened, else one that does."""
     if isinstance(error, TimeoutError) and late:
         return _because(error, f"the handler did not end within {work.mounted.route.timeout_s:g} s")
-    if isinstance(error, asyncio.CancelledError) and work.cut() is None and not _is_being_cancelled():
+    if isinstance(error, asyncio.CancelledError) and work.cut() is None and not being_cancelled():
         # Nobody asked for it: something that the handler waited for was cancelled. That is a failure as any other.
         return _because(error, "the handler waited for something that was cancelled")
     return error
@@ -264,11 +265,6 @@ def _because(error: BaseException, text: str) -> Transient:
     told = Transient(text)
     told.__cause__ = error
     return told
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _judge(work: Work, error: BaseException) -> outcome.Outcome:

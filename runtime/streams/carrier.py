@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
@@ -17,6 +16,7 @@ from contracts.ports import Tx
 from contracts.ports.ledger import CRASH_CAP, DeadLetter
 from contracts.ports.parking import ToPark
 from contracts.ports.partitions import Hold
+from runtime.cancellation import being_cancelled, forget_cancellations
 from runtime.dead_letter import dead_letter
 from runtime.pipeline import Mounted, Scope, carry
 from runtime.streams.attempt import Attempt
@@ -190,6 +190,8 @@ class Carrier:
                 if len(left) < len(deliveries):  # of a batch, whose other rows were handled elsewhere meanwhile
                     decode = partial(list, _messages_of(left, deliveries, decode()))
                     deliveries = left
+            if passage.cut is None:
+                forget_cancellations()  # the handler that ran in this task before may have left one behind
             scope = self._scope(passage, deliveries)
             became = await carry(Attempt(self, passage, deliveries, decode, attempt, scope, bury=bury))
             match became:
@@ -411,5 +413,4 @@ def _held(passage: Passage) -> Hold:
 
 
 def _asked_to_end(passage: Passage) -> bool:
-    task = asyncio.current_task()
-    return passage.cut is not None or (task is not None and task.cancelling() > 0)
+    return passage.cut is not None or being_cancelled()

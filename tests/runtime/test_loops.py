@@ -122,6 +122,27 @@ async def test_a_loop_whose_wait_was_cancelled_by_nobody_is_started_again(world:
     assert world.lines()[0]["message"] == "loop crashed"
 
 
+async def test_what_a_loops_task_group_leaves_behind_does_not_end_it(world: World, clock: ManualClock) -> None:
+    """Up to Python 3.12 its task then looks as if somebody cancelled it."""
+    starts = 0
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def loop() -> None:
+        nonlocal starts
+        starts += 1
+        if starts > 1:
+            raise asyncio.CancelledError  # by something that it waited for
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    world.loops.start("poll", loop)
+    await clock.advance(5.0)
+    await world.loops.stop()
+    assert starts > 2
+
+
 async def test_what_used_up_the_budget_is_told_and_each_crash_is_counted(world: World, clock: ManualClock) -> None:
     world.loops.start("poll", world.failing)
     await clock.advance(CRASH_WINDOW_S)

@@ -141,6 +141,29 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failure(clock: ManualCl
     assert failing.done == [2]
 
 
+async def test_what_a_handlers_task_group_leaves_behind_is_no_cancellation_of_the_next(clock: ManualClock) -> None:
+    """Up to Python 3.12 it leaves its task counted as being cancelled: the next message would be released for ever."""
+    module, tried = Module("orders", kind="service", summary="Fails."), list[int]()
+
+    async def fail() -> None:
+        raise BadInput("wrong")
+
+    @module.stream("orders.raw", Order, key="customer", retry=Retry(attempts=1))
+    async def take(order: Order) -> None:
+        tried.append(order.number)
+        if order.number > 1:
+            raise asyncio.CancelledError  # by something that it waited for
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    async with harness(module, clock=clock) as running:
+        await running.publish("orders.raw", *(Order(customer="a", number=number) for number in (1, 2, 3)))
+        await running.settled()
+        letters = await running.dead_letters()
+    cancelled = "the handler waited for something that was cancelled"
+    assert (tried, sorted(letter.error for letter in letters)) == ([1, 2, 3], [cancelled, cancelled, "wrong"])
+
+
 async def test_what_was_released_is_tried_again_in_its_place(clock: ManualClock) -> None:
     failing = Failing(attempts=1)
     failing.errors = {1: [LeaseLost("it belongs to another")]}
