@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.asked import measured
+from benchmarks.workers import settings_of, start
 from modules.api_gateway import module
-from runtime import process, settings
 from runtime.http.server import HttpServer
 from runtime.worker import Worker
 
@@ -29,12 +29,10 @@ async def main(url: str, seconds: float, cache_s: str) -> None:
         declared = Path(directory) / "catalog" / "resources" / "things.yaml"
         declared.parent.mkdir(parents=True)
         declared.write_text(RESOURCE.format(cache_s=cache_s))
-        environ = {"DB_POSTGRES_URL": url, "MILLRACE_LOG": "json", "LOG_LEVEL": "warn", "HTTP_PORT": "0"}
-        environ["CATALOG_DIR"] = str(declared.parents[1])
-        worker = Worker(settings.load(overrides={}, environ=environ, directory=Path(directory)), [module])
+        chosen = settings_of(directory, url, HTTP_PORT="0", CATALOG_DIR=str(declared.parents[1]))
+        worker = Worker(chosen, [module])
         worker.http = HttpServer(worker)
-        await worker.start()
-        process.collect_less_often()  # as in every process of a worker
+        await start(worker)
         port = int(worker.http.address.rpartition(":")[2])
         if float(cache_s):
             await measured(port, "/api/things/{}", seconds)

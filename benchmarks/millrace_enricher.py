@@ -17,9 +17,9 @@ import msgspec
 
 from benchmarks.stream_message import Order
 from benchmarks.used import Used
+from benchmarks.workers import settings_of, start
 from contracts.message import Envelope
 from modules.event_enricher import module
-from runtime import process, settings
 from runtime.wiring import Adapters
 from runtime.worker import Worker
 
@@ -60,10 +60,7 @@ async def main(url: str, topic: str, count: int, fresh_s: str, servers: str) -> 
         ]:
             (catalog / folder).mkdir(parents=True)
             (catalog / folder / f"{file}.yaml").write_text(text)
-        environ = {"DB_POSTGRES_URL": url, "MILLRACE_LOG": "json", "LOG_LEVEL": "warn", "CATALOG_DIR": str(catalog)}
-        if servers:
-            environ |= {"MILLRACE_MQ": "kafka", "MQ_KAFKA_BOOTSTRAP_SERVERS": servers}
-        chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
+        chosen = settings_of(directory, url, "kafka" if servers else "memory", servers, CATALOG_DIR=str(catalog))
         adapters = Adapters(chosen)
         await adapters.db.open()
         await adapters.db.execute(TABLE)
@@ -79,12 +76,11 @@ async def main(url: str, topic: str, count: int, fresh_s: str, servers: str) -> 
                 done.set()
 
         adapters.bus.publish = counted  # type: ignore[method-assign]
-        await worker.start()
-        process.collect_less_often()  # as in every process of a worker
+        await start(worker)
         began_at, used = time.perf_counter(), Used()
         if not servers:
-            for start in range(0, count, 1000):
-                await publish(*(_envelope(topic, number) for number in range(start, min(count, start + 1000))))
+            for first in range(0, count, 1000):
+                await publish(*(_envelope(topic, number) for number in range(first, min(count, first + 1000))))
         await done.wait()
         took_s = time.perf_counter() - began_at
         figures = {"messages_per_s": count / took_s} | used.by(count)

@@ -19,8 +19,9 @@ import pyarrow.compute  # noqa: F401
 
 from benchmarks.one_job import settled
 from benchmarks.orders_csv import DATASET
+from benchmarks.workers import settings_of
 from contracts.batch_etl import RunBatchEtl
-from runtime import registry, settings
+from runtime import registry
 from runtime.worker import Worker
 
 
@@ -30,13 +31,7 @@ async def main(url: str, path: Path) -> None:
         catalog = Path(directory) / "catalog" / "datasets"
         catalog.mkdir(parents=True)
         (catalog / "orders.yaml").write_text(DATASET.replace("orders.csv", path.name), encoding="utf-8")
-        environ = {
-            "DB_POSTGRES_URL": url,
-            "FS_LOCAL_ROOT": str(path.parent),
-            "MILLRACE_LOG": "json",
-            "LOG_LEVEL": "warn",
-        }
-        chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
+        chosen = settings_of(directory, url, FS_LOCAL_ROOT=str(path.parent))
         worker = Worker(chosen, registry.load(["batch_etl"]))
         await worker.start()
         first = await _load(worker)

@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -20,9 +19,9 @@ import msgspec
 
 from benchmarks.ingest_message import event, order_id
 from benchmarks.used import Used
+from benchmarks.workers import settings_of, start
 from contracts.module import Module, StreamRoute
 from modules import stream_ingest
-from runtime import process, settings
 from runtime.worker import Worker
 from tests.kit.catalog import DeclaredCatalog
 
@@ -65,18 +64,9 @@ async def main(servers: str, url: str, topic: str, count: int, partitions: int, 
     counted, table = Counted(count), f"ours_{os.getpid()}"
     expected = count if way == "copy" else len(set(map(order_id, range(count))))
     with TemporaryDirectory() as directory:
-        environ = {
-            "DB_POSTGRES_URL": url,
-            "MILLRACE_MQ": "kafka",
-            "MQ_KAFKA_BOOTSTRAP_SERVERS": servers,
-            "MILLRACE_HOME": directory,
-            "MILLRACE_LOG": "json",
-            "LOG_LEVEL": "warn",
-        }
-        chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
+        chosen = settings_of(directory, url, "kafka", servers)
         worker = Worker(chosen, [module(topic, table, partitions, way, counted)])
-        await worker.start()
-        process.collect_less_often()  # as in every process of a worker
+        await start(worker)
         used = Used()
         await counted.done.wait()
         while (

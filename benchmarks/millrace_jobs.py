@@ -10,14 +10,14 @@ import asyncio
 import json
 import sys
 import time
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.used import Used
+from benchmarks.workers import settings_of
 from contracts.job import JobState
 from contracts.message import Contract, Envelope
 from contracts.module import Module
-from runtime import commands, settings
+from runtime import commands
 from runtime.worker import Worker
 
 module = Module("bench", kind="job", summary="Does nothing, often.")
@@ -37,8 +37,7 @@ async def noop(cmd: Noop) -> None:
 async def main(url: str, jobs: int) -> None:
     """One worker process; what it settled is counted in the database."""
     with TemporaryDirectory() as directory:
-        environ = {"DB_POSTGRES_URL": url, "MILLRACE_LOG": "json", "LOG_LEVEL": "warn", "JOB_SLOTS": str(SLOTS)}
-        worker = Worker(settings.load(overrides={}, environ=environ, directory=Path(directory)), [module])
+        worker = Worker(settings_of(directory, url, JOB_SLOTS=str(SLOTS)), [module])
         await worker.start()
         latencies = await _latencies(worker)
         envelopes = [_envelope(worker, n) for n in range(jobs)]

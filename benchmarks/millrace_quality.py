@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 from benchmarks.baselines.quality_fused import RUNS
 from benchmarks.checked_orders import SUITE
 from benchmarks.one_job import settled
+from benchmarks.workers import settings_of
 from contracts.data_quality import RunDataQuality
-from runtime import registry, settings
+from runtime import registry
 from runtime.worker import Worker
 
 
@@ -26,9 +27,7 @@ async def main(url: str) -> None:
         catalog = Path(directory) / "catalog" / "quality"
         catalog.mkdir(parents=True)
         (catalog / "orders.yaml").write_text(SUITE, encoding="utf-8")
-        environ = {"DB_POSTGRES_URL": url, "MILLRACE_LOG": "json", "LOG_LEVEL": "warn"}
-        chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
-        worker = Worker(chosen, registry.load(["data_quality"]))
+        worker = Worker(settings_of(directory, url), registry.load(["data_quality"]))
         await worker.start()
         await _run(worker)
         took = [await _run(worker) for _ in range(RUNS)]

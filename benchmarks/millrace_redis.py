@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Sequence
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
@@ -20,9 +18,9 @@ from adapters.clock.system import SystemClock
 from benchmarks.backlog import KIND, URL
 from benchmarks.small_message import Small
 from benchmarks.started import told
+from benchmarks.workers import serve, settings_of
 from contracts.message import Envelope
 from contracts.module import Batch, Module
-from runtime import process, settings
 from runtime.worker import Worker
 
 DATABASE = "BENCH_DATABASE"
@@ -71,20 +69,8 @@ def _module() -> Module:
 async def main() -> None:
     """Until it is told to end."""
     with TemporaryDirectory() as directory:
-        environ = {
-            "DB_POSTGRES_URL": os.environ[DATABASE],
-            "MILLRACE_MQ": "redis-stream",
-            "MQ_REDIS_STREAM_URL": os.environ[URL],
-            "MILLRACE_LOG": "json",
-            "LOG_LEVEL": "warn",
-        }
-        worker = Worker(settings.load(overrides={}, environ=environ, directory=Path(directory)), [_module()])
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-        await worker.start()
-        process.collect_less_often()  # as in every process of a worker
-        await ended.wait()
-        await worker.stop()
+        chosen = settings_of(directory, os.environ[DATABASE], "redis-stream", os.environ[URL])
+        await serve(Worker(chosen, [_module()]))
 
 
 if __name__ == "__main__":

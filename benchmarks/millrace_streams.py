@@ -13,13 +13,12 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.stream_message import Order
 from benchmarks.used import Used
+from benchmarks.workers import settings_of, start
 from contracts.module import Batch, Module
-from runtime import process, settings
 from runtime.worker import Worker
 
 
@@ -60,17 +59,9 @@ async def main(servers: str, url: str, topic: str, count: int, mode: str, takes_
             count_in(1)
 
     with TemporaryDirectory() as directory:
-        environ = {
-            "DB_POSTGRES_URL": url,
-            "MILLRACE_MQ": "kafka",
-            "MQ_KAFKA_BOOTSTRAP_SERVERS": servers,
-            "MILLRACE_LOG": "json",
-            "LOG_LEVEL": "warn",
-        }
-        chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
+        chosen = settings_of(directory, url, "kafka", servers)
         worker = Worker(chosen, [module])
-        await worker.start()
-        process.collect_less_often()  # as in every process of a worker
+        await start(worker)
         used = Used()
         await done.wait()
         await worker.streams.commit()

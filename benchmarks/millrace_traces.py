@@ -14,7 +14,6 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -22,12 +21,13 @@ import msgspec
 
 from adapters.database.connection import Connection
 from benchmarks.small_message import Small
+from benchmarks.workers import settings_of
 from contracts import outcome
 from contracts.message import Envelope
 from contracts.metrics import DB_QUERY_DURATION
 from contracts.module import Module
 from contracts.ports import Db
-from runtime import pipeline, process, settings
+from runtime import pipeline, process
 from runtime.worker import Worker
 
 KEYS = 1000
@@ -39,13 +39,11 @@ class Code:
     """The functions that ask, exchanged in place: whoever imported them has the other ones, too."""
 
     def __init__(self) -> None:
-        asking = {pipeline.carry: pipeline.carry.__code__, Connection._timed: Connection._timed.__code__}
-        without = {pipeline.carry: _carry.__code__, Connection._timed: _timed.__code__}
+        asking, without = (pipeline.carry.__code__, Connection._timed), (_carry.__code__, _timed)
         self._forms = {"off": asking, "absent": without, "again": without}
 
     def take(self, form: str) -> None:
-        for function, code in self._forms[form].items():
-            function.__code__ = code
+        pipeline.carry.__code__, Connection._timed = self._forms[form]  # type: ignore[method-assign]
 
 
 async def _carry(work: Any) -> outcome.Outcome:
@@ -86,14 +84,7 @@ async def main(url: str, block: int, kind: str, traces: str, endpoint: str) -> N
     that follow each other."""
     blocks = Blocks(block)
     with TemporaryDirectory() as directory:
-        environ = {
-            "DB_POSTGRES_URL": url,
-            "MILLRACE_LOG": "json",
-            "LOG_LEVEL": "warn",
-            "MILLRACE_TRACES": traces,
-            "TRACES_OTLP_ENDPOINT": endpoint,
-        }
-        chosen = settings.load(overrides={}, environ=environ, directory=Path(directory))
+        chosen = settings_of(directory, url, MILLRACE_TRACES=traces, TRACES_OTLP_ENDPOINT=endpoint)
         worker = Worker(chosen, [_module(kind, blocks)])
         await worker.start()
         await worker.adapters.db.execute("create unlogged table if not exists bench_kept (number int)")

@@ -13,19 +13,18 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
 from benchmarks.used import Used
+from benchmarks.workers import settings_of, start
 from contracts.aggregation import Aggregation, Measure, Results, Tumbling
 from contracts.dataset import Column
 from contracts.event import Event, EventTime
 from contracts.module import StreamRoute
 from modules import metric_aggregator
-from runtime import process, settings
 from runtime.worker import Worker
 from tests.kit.catalog import DeclaredCatalog
 
@@ -77,17 +76,8 @@ async def main(url: str, servers: str, topic: str, count: int) -> None:
 
     module.routes = [msgspec.structs.replace(route, handler=counted, group=f"millrace-{os.getpid()}")]
     with TemporaryDirectory() as directory:
-        environ = {
-            "DB_POSTGRES_URL": url,
-            "MILLRACE_MQ": "kafka",
-            "MQ_KAFKA_BOOTSTRAP_SERVERS": servers,
-            "MILLRACE_HOME": directory,
-            "MILLRACE_LOG": "json",
-            "LOG_LEVEL": "warn",
-        }
-        worker = Worker(settings.load(overrides={}, environ=environ, directory=Path(directory)), [module])
-        await worker.start()
-        process.collect_less_often()  # as in every process of a worker
+        worker = Worker(settings_of(directory, url, "kafka", servers), [module])
+        await start(worker)
         used = Used()
         await done.wait()
         for consumer in worker.streams.consumers:

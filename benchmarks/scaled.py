@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 import asyncpg
@@ -28,9 +27,9 @@ from adapters.clock.system import SystemClock
 from benchmarks.millrace_redis import DATABASE
 from benchmarks.small_message import Small
 from benchmarks.started import SIZE_BYTES, STARTED, Started, told
+from benchmarks.workers import serve, settings_of
 from contracts.message import Envelope
 from contracts.module import Module
-from runtime import settings
 from runtime.worker import Worker
 from tests.kit.services import Running
 from tests.kit.topics import fresh_topic
@@ -142,20 +141,8 @@ async def work(bus: str, server: str, address: str, takes_s: str) -> None:
         started(message.number)
         await asyncio.sleep(float(takes_s))  # noqa: TID251 - what the handler takes
 
-    environ = {
-        "DB_POSTGRES_URL": os.environ[DATABASE],
-        "MILLRACE_MQ": bus,
-        "MQ_KAFKA_BOOTSTRAP_SERVERS" if bus == "kafka" else "MQ_REDIS_STREAM_URL": server,
-        "MILLRACE_LOG": "json",
-        "LOG_LEVEL": "warn",
-    }
     with TemporaryDirectory() as directory:
-        worker = Worker(settings.load(overrides={}, environ=environ, directory=Path(directory)), [module])
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-        await worker.start()
-        await ended.wait()
-        await worker.stop()
+        await serve(Worker(settings_of(directory, os.environ[DATABASE], bus, server), [module]))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from contracts.errors import Faults
@@ -18,12 +19,12 @@ def newest_known() -> int:
     return runner.newest()
 
 
-async def fit(db: Db, *, auto: bool, log: Log | None = None) -> list[Migration]:
-    """Returns what the database has when this version can work on it: by itself, or, with `auto`, because all that may
-    be was applied. Raises `Faults` that say what to do. One round trip where nothing is pending."""
+async def fit(db: Db, *, auto: bool, log: Log | None = None, found: Sequence[Migration] | None = None) -> None:
+    """Returns when this version can work on the database: by itself, or, with `auto`, because all that may be was
+    applied. Raises `Faults` that say what to do. `found` is what it had a moment ago, where that is known."""
     from migrations import runner
 
-    found = await runner.status(db)
+    found = await runner.status(db) if found is None else found
     if auto and any(one.state == "pending" for one in found):
         for applied in await runner.up(db, log=log):
             if log is not None:
@@ -33,4 +34,3 @@ async def fit(db: Db, *, auto: bool, log: Log | None = None) -> list[Migration]:
         raise Faults("database", faults)
     if log is not None and (unknown := [one.name for one in found if one.state == "unknown"]):
         log.warn("the database was migrated by a newer version", unknown=unknown)
-    return found

@@ -97,12 +97,11 @@ def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"--mq {settings.mq} needs DB_POSTGRES_URL, with --db postgres or cassandra: workers on one bus share one "
             "ledger; set it, or MILLRACE_SINGLE_HOST=true when every worker runs on this host",
         )
-    for bucket in ("fs_s3", "fs_minio"):
-        keys = (f"{bucket}_access_key", f"{bucket}_secret_key")
-        given = [name for name in keys if getattr(settings, name) is not None]
+    for both in _TOGETHER:
+        given = [name for name in both if getattr(settings, name) is not None]
         if len(given) == 1:
-            missing = next(name for name in keys if name not in given)
-            yield keys, f"{given[0].upper()} is set without {missing.upper()}: set both, or neither"
+            missing = next(name for name in both if name not in given)
+            yield both, f"{given[0].upper()} is set without {missing.upper()}: set both, or neither"
     if settings.fs_s3_kms_key is not None and settings.fs_s3_sse in (None, "AES256"):
         yield ("fs_s3_kms_key", "fs_s3_sse"), "FS_S3_KMS_KEY needs FS_S3_SSE=aws:kms: set it, or leave the key out"
     yield from _of_cassandra(settings)
@@ -122,11 +121,6 @@ def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _of_cassandra(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    login = ("db_cassandra_user", "db_cassandra_password")
-    given = [name for name in login if getattr(settings, name)]
-    if len(given) == 1:
-        missing = next(name for name in login if name not in given)
-        yield login, f"{given[0].upper()} is set without {missing.upper()}: set both, or neither"
     files = _with_files(settings, "db_cassandra_tls")
     if files and not settings.db_cassandra_tls:
         why = "is not used without TLS: set DB_CASSANDRA_TLS=true, or leave it out"
@@ -184,6 +178,12 @@ _VAULT_NEEDS = {
 _CHOOSE = "set MQ_KAFKA_SECURITY_PROTOCOL to"
 _PASSWORD = ("mq_kafka_sasl_username", "mq_kafka_sasl_password")
 _TOKEN = ("mq_kafka_oauth_url", "mq_kafka_oauth_client_id", "mq_kafka_oauth_client_secret")
+_TOGETHER = (
+    ("fs_s3_access_key", "fs_s3_secret_key"),
+    ("fs_minio_access_key", "fs_minio_secret_key"),
+    ("db_cassandra_user", "db_cassandra_password"),
+)
+"""Of each, both are given or neither."""
 _NEEDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("db", "cassandra", ("db_cassandra_hosts", "db_cassandra_keyspace")),
     ("fs", "s3", ("fs_s3_bucket",)),

@@ -49,8 +49,8 @@ OUTBOX_FLUSH_S = 5.0
 
 
 class Worker:
-    """Made without I/O, but for the catalog's; `start` opens everything, `stop` drains and closes it. Neither is
-    entered twice."""
+    """Made without I/O, but for reading the catalog and which migrations there are; `start` opens everything, `stop`
+    drains and closes it. Neither is entered twice."""
 
     def __init__(
         self,

@@ -21,10 +21,10 @@ import anyio
 
 from adapters.database import copying
 from adapters.database.copying import affected
+from adapters.database.timing import tell
 from adapters.database.translation import DRIVER_ERRORS, is_lost, translated
 from contracts import sql as text
 from contracts.errors import LeaseLost, Permanent
-from contracts.metrics import DB_QUERY_DURATION
 from contracts.ports.database import CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
 from contracts.ports.traces import Traces
@@ -38,8 +38,6 @@ BEGIN_WORK = "select set_config('application_name', $1, true), pg_stat_force_nex
 """Names the transaction, and has PostgreSQL count what it did at once when it ends, instead of within ten seconds: by
 these counts one can tell that a table has changed."""
 BEGIN_READING = "begin isolation level repeatable read, read only"
-SQL_SHOWN = 2_000
-"""Characters of a statement in a trace; it has no values in it."""
 UNDO_TIMEOUT_S = 5.0
 """A connection that can't roll back for this long is thrown away, which rolls back as well."""
 
@@ -209,11 +207,15 @@ class Connection:
             raise
         finally:
             took_s = time.perf_counter() - started
-            if self._metrics is not None:
-                self._metrics.observe(DB_QUERY_DURATION, took_s * 1000, operation=operation)
-            if self._traces is not None:
-                about = {"db.system.name": "postgresql", "db.query.text": sql[:SQL_SHOWN]}
-                self._traces.ended(f"postgresql {operation}", kind="client", took_s=took_s, about=about, error=error)
+            tell(
+                self._metrics,
+                self._traces,
+                system="postgresql",
+                operation=operation,
+                sql=sql,
+                took_s=took_s,
+                error=error,
+            )
 
     async def _undo(self, sql: str) -> None:
         """Never leaves half a transaction open, whatever happens: what can't be undone is disconnected."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from adapters.database.address import Address
+from adapters.database.coming_up import until_it_is_up
 from contracts.errors import Permanent, Unavailable
 from contracts.ports.database import Capabilities, CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from adapters.database.embedded import EmbeddedServer
     from adapters.database.pool import ConnectionPool
 
-FIRST_RETRY_S = 0.05
-LAST_RETRY_S = 1.0
 OLDEST = 15
 """The oldest PostgreSQL that has all that is asked of it."""
 
@@ -231,28 +229,19 @@ class PostgresDb:
             revive=revive,
         )
         try:
-            await self._first_answer(pool)
+            await until_it_is_up(
+                partial(self._first_answer, pool), within_s=self._limits.open_timeout_s, may_come_up=_may_come_up
+            )
         except BaseException:
             await pool.close()
             raise
         return pool
 
     async def _first_answer(self, pool: ConnectionPool) -> None:
-        give_up_at = time.perf_counter() + self._limits.open_timeout_s
-        pause_s = FIRST_RETRY_S
-        while True:
-            try:
-                async with pool.lend(timeout_s=self._limits.connect_timeout_s) as connection:
-                    version = connection.raw.get_server_version().major
-                    if version < OLDEST:
-                        raise Permanent(f"{self.address} is PostgreSQL {version}; use {OLDEST} or later")
-                    return
-            except Unavailable as error:
-                if not _may_come_up(error) or time.perf_counter() + pause_s > give_up_at:
-                    raise
-            # A real server's start can't be waited for on a clock that a test turns by hand.
-            await asyncio.sleep(pause_s)  # noqa: TID251
-            pause_s = min(pause_s * 2, LAST_RETRY_S)
+        async with pool.lend(timeout_s=self._limits.connect_timeout_s) as connection:
+            version = connection.raw.get_server_version().major
+            if version < OLDEST:
+                raise Permanent(f"{self.address} is PostgreSQL {version}; use {OLDEST} or later")
 
 
 def _may_come_up(error: Unavailable) -> bool:

@@ -4,14 +4,12 @@ ADDRESS`, until it is told to end."""
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.workers import serve, settings_of
 from contracts.message import Contract
 from contracts.module import Module
-from runtime import process, settings
 from runtime.worker import Worker
 
 SLOTS = 200
@@ -29,22 +27,8 @@ async def main(url: str, servers: str, address: str) -> None:
     module = Module("bench", kind="job", summary="Does nothing, often.")
     module.job(address, Noop, concurrency=SLOTS)(noop)
     with TemporaryDirectory() as directory:
-        environ = {
-            "DB_POSTGRES_URL": url,
-            "MILLRACE_MQ": "kafka",
-            "MQ_KAFKA_BOOTSTRAP_SERVERS": servers,
-            "MILLRACE_HOME": directory,
-            "MILLRACE_LOG": "json",
-            "LOG_LEVEL": "warn",
-            "JOB_SLOTS": str(SLOTS),
-        }
-        worker = Worker(settings.load(overrides={}, environ=environ, directory=Path(directory)), [module])
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-        await worker.start()
-        process.collect_less_often()  # as in every process of a worker
-        await ended.wait()
-        await worker.stop()
+        chosen = settings_of(directory, url, "kafka", servers, JOB_SLOTS=str(SLOTS))
+        await serve(Worker(chosen, [module]))
 
 
 if __name__ == "__main__":

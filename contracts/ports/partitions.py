@@ -144,7 +144,11 @@ class Partitions(Protocol):
         any of them."""
         ...
 
+    async def adopt(self) -> None:
+        """What is parked for a worker that is gone, and whose bus went with it, is from now on that of another one that
+        has the same partition."""
+        ...
+
     async def prune(self, *, batch: int = 1000) -> int:
-        """Forget the seen ids whose time is over, at most `batch` at a call. What waits for a worker that is gone, and
-        whose bus went with it, is from now on that of another one that has the same partition."""
+        """Forget the seen ids whose time is over, at most `batch` at a call."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +27,14 @@ class Unanswered(Exception):
     def __init__(self, why: str, *, late: bool = False) -> None:
         super().__init__(why)
         self.late = late
+
+
+async def answered(asked: Awaitable[list[Row]]) -> list[Row] | Unanswered:
+    """What there is to be said, of what can't be answered as well."""
+    try:
+        return await asked
+    except Unanswered as error:
+        return error
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from contracts.ports import Catalog, Db, Files
 from contracts.quality import CheckedTable, References, Suite
 from modules.data_quality.asking import SHOWN
 from modules.data_quality.dialect import DUCKDB, Dialect
-from modules.data_quality.engine import Query, Row, Unanswered
+from modules.data_quality.engine import Query, Row, Unanswered, answered
 from modules.data_quality.facts import Facts, Family
 
 if TYPE_CHECKING:
@@ -163,13 +163,7 @@ class Lakes:
 
     async def ask_each(self, queries: Sequence[Query]) -> list[list[Row] | Unanswered]:
         """One after the other: DuckDB takes all cores for each."""
-        return [await self._outcome(query) for query in queries]
-
-    async def _outcome(self, query: Query) -> list[Row] | Unanswered:
-        try:
-            return await self.ask(query.sql, query.values)
-        except Unanswered as error:
-            return error
+        return [await answered(self.ask(query.sql, query.values)) for query in queries]
 
     async def sample(self, check: object, sql: str, rows: int) -> list[dict[str, str | None]]:
         cut = f"left(columns(*)::varchar, {SHOWN})"

@@ -15,7 +15,7 @@ from contracts.quality import Suite
 from contracts.table import table_named
 from modules.data_quality.asking import SHOWN
 from modules.data_quality.dialect import POSTGRES, Dialect
-from modules.data_quality.engine import Query, Row, Unanswered
+from modules.data_quality.engine import Query, Row, Unanswered, answered
 from modules.data_quality.facts import Facts, Family
 
 T = TypeVar("T")
@@ -110,10 +110,7 @@ class Tables:
         async def ask_on(tx: Tx) -> None:
             while left:
                 at, query = left.popleft()
-                try:
-                    answers[at] = await self._ask(tx, query.sql, query.values)
-                except Unanswered as error:
-                    answers[at] = error
+                answers[at] = await answered(self._ask(tx, query.sql, query.values))
 
         async def help_out(moment: str) -> None:
             async with AsyncExitStack() as stack:

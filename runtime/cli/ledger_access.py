@@ -38,9 +38,10 @@ async def the_ledger(settings: Settings) -> AsyncIterator[Adapters]:
     if why := there_is_none(settings):
         raise NotFound(f"there is no ledger: {why}")
     async with opened(settings, "db") as adapters:
-        if not any(one.applied_at for one in await runner.status(adapters.db)):
+        found = await runner.status(adapters.db)
+        if not any(one.applied_at for one in found):
             raise NotFound(f"there is no ledger on {adapters.db.address}: nothing has run on it yet")
-        await migrating.fit(adapters.db, auto=settings.auto_migrate)
+        await migrating.fit(adapters.db, auto=settings.auto_migrate, found=found)
         await adapters.open("ledger")
         yield adapters
 

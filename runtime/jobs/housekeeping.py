@@ -32,9 +32,10 @@ class Housekeeping:
 
     async def prune(self, *, keep_jobs: timedelta, keep_letters: timedelta) -> None:
         """The loop that deletes ended jobs and dead letters past their retention, and what streams need not know any
-        more, a batch at a time."""
+        more, a batch at a time; and finds another worker for what waits for one that is gone."""
         while True:
             await self._clock.sleep(PRUNE_EVERY_S * (0.5 + self._clock.random()))
+            await self._ledger.partitions.adopt()
             for prune in (
                 partial(self._ledger.desk.prune, keep=keep_jobs),
                 partial(self._ledger.dead_letters.prune, keep=keep_letters),

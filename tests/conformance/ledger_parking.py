@@ -363,10 +363,10 @@ async def what_waits_for_a_process_whose_bus_went_with_it_is_taken_over(world: W
         )
         holds[worker_id] = taken.hold
         await world.ledger.parking.park(taken.hold, [message(int(worker_id[1:]))])
-    await world.ledger.partitions.prune()
+    await world.ledger.partitions.adopt()
     assert at(await due(world, holds["w2"])) == [2], "the other one lives"
     await world.ledger.partitions.leave(holds["w1"], position=None)
-    await world.ledger.partitions.prune()
+    await world.ledger.partitions.adopt()
     assert sorted(at(await due(world, holds["w2"]))) == [1, 2]
 
 

@@ -12,8 +12,9 @@ from adapters.database import names
 from adapters.database.cassandra.bulk import side_by_side
 from adapters.database.cassandra.parameters import Parameters, parameters_of
 from adapters.database.cassandra.place import Limits, Place
+from adapters.database.coming_up import until_it_is_up
+from adapters.database.timing import tell
 from contracts.errors import BadInput, Permanent, Unavailable
-from contracts.metrics import DB_QUERY_DURATION
 from contracts.ports.database import Capabilities, Row
 from contracts.ports.metrics import Metrics
 from contracts.ports.traces import Traces
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from adapters.database.cassandra.line import Line
     from adapters.database.cassandra.link import Link
 
-FIRST_RETRY_S = 0.1
-LAST_RETRY_S = 1.0
-SQL_SHOWN = 2_000
-"""Characters of a statement in a trace; it has no values in it."""
 CHECK = "select key from system.local"
 
 
@@ -57,7 +54,9 @@ class CassandraDb:
     async def open(self) -> None:
         """Waits for a server that is coming up, at most `limits.open_timeout_s`; raises `Unavailable`."""
         if self._line is None:
-            self._line = await self._first_line()
+            self._line = await until_it_is_up(
+                self._attempt, within_s=self._limits.open_timeout_s, may_come_up=_may_come_up
+            )
 
     async def check(self) -> None:
         try:
@@ -194,32 +193,21 @@ class CassandraDb:
             raise
         finally:
             took_s = time.perf_counter() - started
-            if self._metrics is not None:
-                self._metrics.observe(DB_QUERY_DURATION, took_s * 1000, operation=operation)
-            if self._traces is not None:
-                about = {"db.system.name": self.capabilities.system, "db.query.text": sql[:SQL_SHOWN]}
-                name = f"{self.capabilities.system} {operation}"
-                self._traces.ended(name, kind="client", took_s=took_s, about=about, error=failed)
+            tell(
+                self._metrics,
+                self._traces,
+                system=self.capabilities.system,
+                operation=operation,
+                sql=sql,
+                took_s=took_s,
+                error=failed,
+            )
 
     @property
     def _link(self) -> Link:
         if self._line is None:
             raise Unavailable(self.address, "it was not opened, or it is closed: `await db.open()` comes first")
         return self._line.link
-
-    async def _first_line(self) -> Line:
-        """Waits on the system's clock: a real server's start can't be waited for on one that a test turns by hand."""
-        give_up_at, pause_s = time.perf_counter() + self._limits.open_timeout_s, FIRST_RETRY_S
-        while True:
-            try:
-                return await self._attempt()
-            except Unavailable as error:
-                from adapters.database.cassandra.translation import may_come_up
-
-                if not may_come_up(error) or time.perf_counter() + pause_s > give_up_at:
-                    raise
-            await asyncio.sleep(pause_s)  # noqa: TID251
-            pause_s = min(pause_s * 2, LAST_RETRY_S)
 
     async def _attempt(self) -> Line:
         from adapters.database.cassandra.line import Line
@@ -229,6 +217,12 @@ class CassandraDb:
                 return await Line.opened(self._place, self._limits)
         except TimeoutError:
             raise Unavailable(self.address, f"no connection within {self._limits.attempt_timeout_s:g} s") from None
+
+
+def _may_come_up(error: Unavailable) -> bool:
+    from adapters.database.cassandra.translation import may_come_up
+
+    return may_come_up(error)
 
 
 def _plain(cql: str) -> Any:

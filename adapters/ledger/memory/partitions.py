@@ -137,7 +137,6 @@ class MemoryPartitions:
         return len(rows)
 
     async def prune(self, *, batch: int = 1000) -> int:
-        self._adopt()
         now = self._books.now()
         old = [name for name, until in self._books.seen.items() if until <= now][:batch]
         for name in old:
@@ -175,8 +174,7 @@ class MemoryPartitions:
         free = (place for place in places if place not in rows or not self._books.lives(rows[place].worker_id))
         return next(itertools.chain(own, free))
 
-    def _adopt(self) -> None:
-        """What waits in the rows of processes that are gone is the business of another one of the same partition."""
+    async def adopt(self) -> None:
         for (group, partition), row in self._books.partitions.items():
             if not row.parked or self._books.lives(row.worker_id):
                 continue

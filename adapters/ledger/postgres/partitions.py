@@ -52,12 +52,7 @@ class PostgresPartitions:
             raise await self._other_incarnation(named_, incarnation)
         hold = Hold(group, partition, raised["epoch"])
 
-        async def settle_in(connection: Any) -> Taken | None:
-            async with connection.transaction():
-                await connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}", timeout=STATEMENT_TIMEOUT_S)
-                return await _take(connection, hold, worker_id, incarnation, durable=True)
-
-        taken = await self._unhindered(settle_in)
+        taken = await self._settled(lambda connection: _take(connection, hold, worker_id, incarnation, durable=True))
         if taken is None:
             raise await self._other_incarnation(named_, incarnation)
         return taken
@@ -66,17 +61,15 @@ class PostgresPartitions:
         """All of it in one transaction: two processes that start together must not choose the same place."""
 
         async def settle_in(connection: Any) -> Taken | None:
-            async with connection.transaction():
-                await connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}", timeout=STATEMENT_TIMEOUT_S)
-                named_ = (group, partition.address, partition.index)
-                await _row(connection, SQL["berth_lock"], *named_)
-                [index] = await _row(connection, SQL["berth"], *named_, incarnation, APART)
-                place = Partition(partition.address, index)
-                raised = await _row(connection, SQL["raise_epoch"], group, place.address, index, incarnation, False)
-                hold = Hold(group, place, raised["epoch"])
-                return await _take(connection, hold, worker_id, incarnation, durable=False)
+            named_ = (group, partition.address, partition.index)
+            await _row(connection, SQL["berth_lock"], *named_)
+            [index] = await _row(connection, SQL["berth"], *named_, incarnation, APART)
+            place = Partition(partition.address, index)
+            raised = await _row(connection, SQL["raise_epoch"], group, place.address, index, incarnation, False)
+            hold = Hold(group, place, raised["epoch"])
+            return await _take(connection, hold, worker_id, incarnation, durable=False)
 
-        taken = await self._unhindered(settle_in)
+        taken = await self._settled(settle_in)
         assert taken is not None, "only a durable bus refuses another incarnation"
         return taken
 
@@ -173,11 +166,10 @@ class PostgresPartitions:
         return await self._unhindered(reset)
 
     async def prune(self, *, batch: int = 1000) -> int:
-        await self._adopt()
         row = await self._session.row(SQL["prune"], batch)
         return int(row[0])
 
-    async def _adopt(self) -> None:
+    async def adopt(self) -> None:
         async def adopt(connection: Any, orphan: Any) -> None:
             async with connection.transaction():
                 for part in ("adopt_followers", "adopt_heads"):
@@ -185,6 +177,16 @@ class PostgresPartitions:
 
         for orphan in await self._session.ask(SQL["orphans"], APART):
             await self._session.run(partial(adopt, orphan=orphan))
+
+    async def _settled(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """`work` in a transaction that waits for no lock for long."""
+
+        async def within(connection: Any) -> T:
+            async with connection.transaction():
+                await connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}", timeout=STATEMENT_TIMEOUT_S)
+                return await work(connection)
+
+        return await self._unhindered(within)
 
     async def _unhindered(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """A process that was stopped on its way to a commit would keep its partition for ever: its session is ended."""
