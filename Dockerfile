@@ -12,7 +12,7 @@ ARG PYTHON_IMAGE=python:3.12.12-slim-bookworm
 # run Millrace; versions and hashes are those of requirements.lock.
 FROM ${PYTHON_IMAGE} AS build
 # Every extra that is for running: one image is for every module and adapter.
-ARG EXTRAS="s3 sketches quality otlp"
+ARG EXTRAS="s3 sketches quality otlp cassandra image"
 WORKDIR /app
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 UV_CACHE_DIR=/cache UV_LINK_MODE=copy PATH=/build/tools/bin:$PATH
 COPY requirements.lock pyproject.toml ./
@@ -68,6 +68,7 @@ ENV PATH=/opt/millrace/bin:$PATH \
     MILLRACE_ENV=production \
     MILLRACE_HOME=/var/lib/millrace \
     MILLRACE_LOG=json \
+    HEALTH_FILE=/tmp/health.json \
     HTTP_HOST=0.0.0.0
 # By number, so that an orchestrator can see that it is not root.
 USER 10001:10001
@@ -76,5 +77,7 @@ EXPOSE 8080
 # The grace before a kill is the orchestrator's: some seconds more than DRAIN_TIMEOUT_S.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "runtime.probe"]
-# As a list, so that it is process 1 itself that hears SIGTERM.
+# The kernel keeps from process 1 each signal that it has no handler for: a worker that still imports would miss SIGTERM.
+# So process 1 is one that passes signals on from its first moment, and that reaps what others leave.
+ENTRYPOINT ["dumb-init", "--"]
 CMD ["faststream", "run", "runtime.app:app"]

@@ -25,8 +25,8 @@ async def main(count: int, few: int, of: int) -> None:
         async with (
             postgres() as url,
             database(url, migrated=True) as db,
-            _filled(kafka, count) as topic,
-            _filled(kafka, few) as short,
+            filled(kafka, count) as topic,
+            filled(kafka, few) as short,
         ):
             ours = ["-m", "benchmarks.millrace_ingest", kafka.url, db, topic, str(count), str(PARTITIONS)]
             hand = ["-m", "benchmarks.baselines.ingest_loop", kafka.url, db]
@@ -45,11 +45,12 @@ async def main(count: int, few: int, of: int) -> None:
 
 
 @asynccontextmanager
-async def _filled(kafka: services.Running, count: int) -> AsyncIterator[str]:
+async def filled(kafka: services.Running, count: int, *, partitions: int = PARTITIONS) -> AsyncIterator[str]:
+    """A topic with so many, gone at the end."""
     from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 
     async with (
-        fresh_topic(kafka, partitions=PARTITIONS) as topic,
+        fresh_topic(kafka, partitions=partitions) as topic,
         AIOKafkaProducer(bootstrap_servers=kafka.url, linger_ms=20) as producer,
     ):
         for number in range(count):

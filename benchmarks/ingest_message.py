@@ -8,11 +8,13 @@ from decimal import Decimal
 import msgspec
 
 from contracts.dataset import Column
-from contracts.event import Event, EventTime, Land
+from contracts.event import Event, EventTime, Lake, Land
 
 DDL = """(order_id bigint not null, customer text not null, placed_at timestamptz not null,
     amount numeric(12,2) not null, channel text, note text"""
 NAMES = ("order_id", "customer", "placed_at", "amount", "channel", "note")
+LAKE_ROWS = 10_000
+"""Of a file of the lake."""
 KEY = ", primary key (order_id))"
 
 
@@ -45,8 +47,8 @@ def body(number: int) -> bytes:
     return msgspec.json.encode(placed)
 
 
-def event(topic: str, table: str, partitions: int, *, key: bool) -> Event:
-    """The same as it is declared."""
+def event(topic: str, table: str, partitions: int, *, way: str) -> Event:
+    """The same as it is declared: into a table, with a key (`merge`) or without (`copy`), or into a `lake`."""
     columns = (
         Column(name="order_id", type="int", nullable=False),
         Column(name="customer", nullable=False),
@@ -55,6 +57,8 @@ def event(topic: str, table: str, partitions: int, *, key: bool) -> Event:
         Column(name="channel"),
         Column(name="note"),
     )
-    land = Land(table=table, key=("order_id",) if key else (), rows=5000, wait_s=0.05)
+    lake = Lake(path=f"lakes/{table}", rows=LAKE_ROWS) if way == "lake" else None
+    key = ("order_id",) if way == "merge" else ()
+    land = Land(table=None if lake else table, key=key, lake=lake, rows=5000, wait_s=0.05)
     time = EventTime(column="placed_at", max_future_s=10 * 366 * 86400)
     return Event(name="placed", topic=topic, columns=columns, partitions=partitions, time=time, land=land)

@@ -1,6 +1,6 @@
 """`stream_ingest` on Kafka: `python -m benchmarks.millrace_ingest SERVERS URL TOPIC COUNT PARTITIONS WAY`.
 
-`WAY` is `merge` (into a table with a key) or `copy` (without). The worker is the one that ships.
+`WAY` is `merge` (into a table with a key), `copy` (without) or `lake`. The worker is the one that ships.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.ingest_message import event, order_id
+from benchmarks.used import Used
 from contracts.module import Module, StreamRoute
 from modules import stream_ingest
 from runtime import process, settings
@@ -49,7 +50,7 @@ class Counted:
 
 def module(topic: str, table: str, partitions: int, way: str, counted: Counted) -> Module:
     """In a group of its own, so that it begins at the beginning."""
-    declared = event(topic, table, partitions, key=way == "merge")
+    declared = event(topic, table, partitions, way=way)
     made = stream_ingest.module.configured(DeclaredCatalog(declared))
     made.routes = [
         msgspec.structs.replace(route, handler=counted.around(route.handler), group=f"millrace-{os.getpid()}")
@@ -76,12 +77,17 @@ async def main(servers: str, url: str, topic: str, count: int, partitions: int, 
         worker = Worker(chosen, [module(topic, table, partitions, way, counted)])
         await worker.start()
         process.collect_less_often()  # as in every process of a worker
+        used = Used()
         await counted.done.wait()
-        while await worker.adapters.db.fetch_value(f"select count(*) from {table}") < expected:  # noqa: S608
+        while (
+            way != "lake" and await worker.adapters.db.fetch_value(f"select count(*) from {table}") < expected  # noqa: S608
+        ):
             await asyncio.sleep(0.005)  # noqa: TID251 - the last of them commit
+        for consumer in worker.streams.consumers:
+            await consumer.idle.wait()
         await worker.streams.commit()
-        figures = {"messages_per_s": count / (time.perf_counter() - counted.began_at)}
-        await worker.adapters.db.execute(f"drop table {table}")
+        figures = {"messages_per_s": count / (time.perf_counter() - counted.began_at)} | used.by(count)
+        await worker.adapters.db.execute(f"drop table if exists {table}")
         await worker.stop()
     print(json.dumps(figures))
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.used import Used
 from contracts.job import JobState
 from contracts.message import Contract, Envelope
 from contracts.module import Module
@@ -41,12 +42,12 @@ async def main(url: str, jobs: int) -> None:
         await worker.start()
         latencies = await _latencies(worker)
         envelopes = [_envelope(worker, n) for n in range(jobs)]
-        began = time.perf_counter()
+        began, used = time.perf_counter(), Used()
         for envelope in envelopes:
             await worker.adapters.bus.publish(envelope)
         while len(started) < jobs + len(latencies) or worker.dispatcher.runs:
             await asyncio.sleep(0.005)  # noqa: TID251 - a benchmark's own wait
-        seconds = time.perf_counter() - began
+        seconds, taken = time.perf_counter() - began, used.by(jobs)
         counts = await worker.adapters.ledger.desk.counts()
         await worker.stop()
     assert counts == {("run.noop", JobState.DONE): jobs + len(latencies)}, counts
@@ -56,7 +57,7 @@ async def main(url: str, jobs: int) -> None:
         "p50_ms": latencies[len(latencies) // 2] * 1000,
         "p99_ms": latencies[int(len(latencies) * 0.99)] * 1000,
     }
-    print(json.dumps(figures))
+    print(json.dumps(figures | taken))
 
 
 async def _latencies(worker: Worker, count: int = 300) -> list[float]:

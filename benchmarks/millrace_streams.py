@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.stream_message import Order
+from benchmarks.used import Used
 from contracts.module import Batch, Module
 from runtime import process, settings
 from runtime.worker import Worker
@@ -70,9 +71,10 @@ async def main(servers: str, url: str, topic: str, count: int, mode: str, takes_
         worker = Worker(chosen, [module])
         await worker.start()
         process.collect_less_often()  # as in every process of a worker
+        used = Used()
         await done.wait()
         await worker.streams.commit()
-        figures = {"messages_per_s": (count - before) / (time.perf_counter() - began_at)}
+        figures = {"messages_per_s": (count - before) / (time.perf_counter() - began_at)} | used.by(count)
         await worker.stop()
     print(json.dumps(figures | ({"disorder": float(disorder)} if takes_s else {})))
 

@@ -10,7 +10,6 @@ import asyncio
 import functools
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.used import Used
 from contracts.aggregation import Aggregation, Measure, Results, Tumbling
 from contracts.dataset import Column
 from contracts.event import Event, EventTime
@@ -88,15 +88,16 @@ async def main(url: str, servers: str, topic: str, count: int) -> None:
         worker = Worker(settings.load(overrides={}, environ=environ, directory=Path(directory)), [module])
         await worker.start()
         process.collect_less_often()  # as in every process of a worker
+        used = Used()
         await done.wait()
         for consumer in worker.streams.consumers:
             await consumer.idle.wait()
         await worker.streams.commit()
         seconds = time.perf_counter() - began_at
+        taken_each = used.by(count)
         closed = await worker.adapters.db.fetch_value("select count(*) from by_minute")
         await worker.stop()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"messages_per_s": count / seconds, "windows": float(closed), "peak_mb": peak_mb}))
+    print(json.dumps({"messages_per_s": count / seconds, "windows": float(closed)} | taken_each))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,16 @@ Figures = dict[str, float]
 TIMEOUT_S = 900.0
 
 
+class ContestantFailed(SystemExit):
+    """With its last words; it ends whoever does not go on without it."""
+
+
 def run(contestants: Mapping[str, Sequence[str]], *, rounds: int = 5, warm_up: bool = True) -> dict[str, list[Figures]]:
     """Run each command `rounds` times in turn; a contestant's last line of output is its figures as JSON."""
     measured: dict[str, list[Figures]] = {name: [] for name in contestants}
     for number in range(-1 if warm_up else 0, rounds):
         for name, command in contestants.items():
-            figures = _once(name, command)
+            figures = once(name, command)
             if number >= 0:
                 measured[name].append(figures)
                 shown = ", ".join(f"{key} {value:,.2f}" for key, value in figures.items())
@@ -25,10 +29,11 @@ def run(contestants: Mapping[str, Sequence[str]], *, rounds: int = 5, warm_up: b
     return measured
 
 
-def _once(name: str, command: Sequence[str]) -> Figures:
+def once(name: str, command: Sequence[str]) -> Figures:
+    """One round. Raises `ContestantFailed`."""
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if done.returncode:
-        raise SystemExit(f"{name} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+        raise ContestantFailed(f"{name} ended with {done.returncode}:\n{done.stderr[-4000:]}")
     figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
 

@@ -9,11 +9,13 @@ from tempfile import TemporaryDirectory
 
 from adapters.database.embedded import EmbeddedServer
 
+GIVEN = "BENCH_POSTGRES_URL"
+
 
 @asynccontextmanager
 async def postgres() -> AsyncIterator[str]:
     """The URL of a server that is gone after the block when it was made here."""
-    if url := os.environ.get("BENCH_POSTGRES_URL"):
+    if url := os.environ.get(GIVEN):
         yield url
         return
     with TemporaryDirectory(prefix="millrace-bench-") as directory:

@@ -24,7 +24,7 @@ OURS, LOOP, QUIX, BYTEWAX, FAUST = "millrace", "dict by hand", "Quix Streams", "
 async def main(count: int, of: int) -> None:
     """Each contestant reads a topic that is full already, in a group of its own; the slow ones a part of it."""
     with services.own(services.start_kafka) as kafka:
-        async with postgres() as url, _filled(kafka, count) as topic, _filled(kafka, count // 8) as less:
+        async with postgres() as url, filled(kafka, count) as topic, filled(kafka, count // 8) as less:
             aside = ["-m", "benchmarks.aside", "windows"]
             contestants = {
                 OURS: ["-m", "benchmarks.fresh", url, "benchmarks.millrace_windows", kafka.url, topic, str(count)],
@@ -40,7 +40,8 @@ async def main(count: int, of: int) -> None:
 
 
 @asynccontextmanager
-async def _filled(kafka: services.Running, count: int) -> AsyncIterator[str]:
+async def filled(kafka: services.Running, count: int) -> AsyncIterator[str]:
+    """A topic with so many, gone at the end."""
     from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 
     async with (

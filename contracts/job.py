@@ -120,7 +120,8 @@ class Job(Protocol):
         ...
 
     def saved(self, type_: type[T]) -> T | None:
-        """The last checkpoint, or None on the first run; raises `BadInput` when it does not fit `type_`."""
+        """The last checkpoint, or None on the first run; raises `Undecodable` when it does not fit `type_`: the job
+        fails, unless a living worker of another version may be able to read it."""
         ...
 
     async def checkpoint(self, state: Any, *, tx: Tx | None = None) -> None:

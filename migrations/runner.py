@@ -1,4 +1,8 @@
-"""Applying and reverting the numbered migrations, once each, however many workers start at the same time."""
+"""Applying and reverting the numbered migrations, once each, however many workers start at the same time.
+
+While workers of two versions work side by side, the database has what the newer one needs, and still all that the
+older one does: what would take that away (`after`) is refused until nobody alive needs it.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,9 @@ from contracts.errors import Conflict, Permanent, Transient, Unavailable
 from contracts.ports.database import Db, Tx
 from contracts.ports.log import Log
 from migrations import files
-from migrations.files import NO_TRANSACTION, VERSIONS, Script, new
+from migrations.files import NO_TRANSACTION, VERSIONS, Phase, Script, new, newest
 
-__all__ = ["Migration", "down", "new", "status", "up"]
+__all__ = ["Migration", "down", "new", "newest", "status", "unfit", "up"]
 
 LOCK_TIMEOUT_S = 60
 LOCK_KEY = 0x6D696C6C72616365
@@ -29,15 +33,37 @@ create table if not exists millrace._migrations (
     name text not null,
     checksum text not null,
     applied_at timestamptz not null default now(),
-    millrace_version text not null
+    millrace_version text not null,
+    phase text not null default 'before'
 );
 """
-APPLIED = "select number, name, checksum, applied_at, millrace_version from millrace._migrations order by number"
+HAS_PHASE = """
+select exists (
+    select from pg_attribute where attrelid = 'millrace._migrations'::regclass and attname = 'phase' and attnum > 0
+)
+"""
+ADD_PHASE = "alter table millrace._migrations add column phase text not null default 'before'"
+# Where an older version has made the table, it has no phase before this one applies something.
+APPLIED = """
+select number, name, checksum, applied_at, millrace_version, coalesce(to_jsonb(m) ->> 'phase', 'before') as phase
+from millrace._migrations m
+order by number
+"""
 HAS_TABLE = "select to_regclass('millrace._migrations') is not null"
+HAS_WORKERS = "select to_regclass('millrace.workers') is not null"
+# One that does not say what it knows is of a version from before workers said so.
+OLDER = """
+select host, pid, coalesce(nullif(to_jsonb(w) ->> 'version', ''), 'unknown') as version
+from millrace.workers w
+where lease_until > clock_timestamp() and coalesce((to_jsonb(w) ->> 'schema')::integer, 0) < $1
+order by started_at, id
+"""
 RECORD = """
-insert into millrace._migrations (number, name, checksum, millrace_version) values ($1, $2, $3, $4)
+insert into millrace._migrations (number, name, checksum, millrace_version, phase) values ($1, $2, $3, $4, $5)
 returning applied_at
 """
+SHOWN = 5
+"""Of the workers in the way, so many are named."""
 
 State = Literal["applied", "pending", "changed", "unknown"]
 
@@ -48,6 +74,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     name: str
+    phase: Phase
     state: State
     applied_at: datetime | None = None
     millrace_version: str | None = None
@@ -58,8 +85,35 @@ async def status(db: Db, *, directory: Path = VERSIONS) -> list[Migration]:
     return _compared(files.read(directory), await _applied(db))
 
 
-async def up(db: Db, *, to: int | None = None, log: Log | None = None, directory: Path = VERSIONS) -> list[Migration]:
-    """Apply what is pending, up to number `to`; returns what this call has applied.
+def unfit(found: Sequence[Migration]) -> list[str]:
+    """Why this checkout's workers can't work on a database of which `status` says this: what they need is not there
+    yet, or what they need is gone."""
+    missing = [one.name for one in found if one.state == "pending" and one.phase == "before"]
+    gone = [one for one in found if one.state == "unknown" and one.phase == "after"]
+    faults = []
+    if missing:
+        faults.append(f"migrations are pending: {', '.join(missing)}; run `millrace migrate up`")
+    if gone:
+        faults.append(
+            f"{', '.join(one.name for one in gone)} (applied by millrace {gone[-1].millrace_version}) took away what "
+            "this version needs: start a version that knows it, or revert it with that version"
+        )
+    return faults
+
+
+async def up(
+    db: Db,
+    *,
+    to: int | None = None,
+    phase: Phase | None = None,
+    force: bool = False,
+    log: Log | None = None,
+    directory: Path = VERSIONS,
+) -> list[Migration]:
+    """Apply what is pending, up to number `to`, of one `phase` or of both; returns what this call has applied.
+
+    They are applied in the order of their numbers. An `after` waits while a living worker doesn't know it, unless it is
+    forced: `log` is warned, and where it was asked for, or holds up a `before`, `Conflict` says so.
 
     Each migration is a transaction of its own that also records it: one that fails leaves nothing, and those before
     it stay. Processes that do this at once take turns, each waiting at most `LOCK_TIMEOUT_S` (then `Unavailable`).
@@ -69,10 +123,25 @@ async def up(db: Db, *, to: int | None = None, log: Log | None = None, directory
     """
     scripts = files.read(directory)
     done = []
-    while (script := _next(scripts, await _applied(db), to=to, log=log)) is not None:
-        if (applied := await _apply(db, script)) is not None:
+    while (script := _next(scripts, await _applied(db), to=to, phase=phase, log=log)) is not None:
+        try:
+            applied = await _apply(db, script, force=force)
+        except _Waits as waits:
+            behind = [
+                one for one in scripts[script.number :] if one.phase == "before" and (to is None or one.number <= to)
+            ]
+            if phase == "after" or behind:
+                raise
+            if log is not None:
+                log.warn(str(waits))
+            break
+        if applied is not None:
             done.append(applied)
     return done
+
+
+class _Waits(Conflict):
+    """An `after` that workers which don't know it keep from being applied."""
 
 
 async def down(db: Db, count: int, *, directory: Path = VERSIONS) -> list[Migration]:
@@ -92,14 +161,18 @@ async def down(db: Db, count: int, *, directory: Path = VERSIONS) -> list[Migrat
     return done
 
 
-async def _apply(db: Db, script: Script) -> Migration | None:
+async def _apply(db: Db, script: Script, *, force: bool) -> Migration | None:
     """None: another process has done it meanwhile."""
     async with _work(db).transaction() as tx:
         await _take_lock(tx)
         await tx.execute(MAKE_TABLE)
+        if not await tx.fetch_value(HAS_PHASE):
+            await tx.execute(ADD_PHASE)
         rows = await tx.fetch(APPLIED)
         if any(row["number"] == script.number for row in rows):
             return None
+        if script.phase == "after" and not force:
+            await _refuse_for_older(tx, script)
         try:
             if script.up.startswith(NO_TRANSACTION):
                 # The lock's transaction must hold no snapshot, or the index would wait for it; a statement without
@@ -111,8 +184,20 @@ async def _apply(db: Db, script: Script) -> Migration | None:
         except Permanent as error:
             raise Permanent(f"{script.file} failed and left nothing behind: {error}") from error
         by = _version()
-        at = await tx.fetch_value(RECORD, script.number, script.name, script.checksum, by)
-    return Migration(number=script.number, name=script.name, state="applied", applied_at=at, millrace_version=by)
+        at = await tx.fetch_value(RECORD, script.number, script.name, script.checksum, by, script.phase)
+    return _migration(script, "applied", applied_at=at, millrace_version=by)
+
+
+async def _refuse_for_older(tx: Tx, script: Script) -> None:
+    older = await tx.fetch(OLDER, script.number) if await tx.fetch_value(HAS_WORKERS) else []
+    if not older:
+        return
+    names = [f"{row['host']}/{row['pid']} (version {row['version']})" for row in older[:SHOWN]]
+    more = f" and {len(older) - SHOWN} more" if len(older) > SHOWN else ""
+    raise _Waits(
+        f"{script.file} waits, for workers that don't know it live: {', '.join(names)}{more}; "
+        "end them (`millrace workers` lists them), then run `millrace migrate up --phase after`, or force it"
+    )
 
 
 async def _revert(tx: Tx, applied: Sequence[Mapping[str, Any]], scripts: Mapping[int, Script]) -> Migration:
@@ -132,7 +217,7 @@ async def _revert(tx: Tx, applied: Sequence[Mapping[str, Any]], scripts: Mapping
         await tx.execute(script.down)
     except Permanent as error:
         raise Permanent(f"{script.number:04}_{script.name}.down.sql failed and left nothing behind: {error}") from error
-    return Migration(number=script.number, name=script.name, state="pending")
+    return _migration(script, "pending")
 
 
 async def _applied(db: Db) -> list[Mapping[str, Any]]:
@@ -150,6 +235,7 @@ def _compared(scripts: Sequence[Script], applied: Sequence[Mapping[str, Any]]) -
         Migration(
             number=row["number"],
             name=row["name"],
+            phase=row["phase"],
             state=_state(known.get(row["number"]), row),
             applied_at=row["applied_at"],
             millrace_version=row["millrace_version"],
@@ -157,11 +243,7 @@ def _compared(scripts: Sequence[Script], applied: Sequence[Mapping[str, Any]]) -
         for row in applied
     ]
     there = {migration.number for migration in found}
-    pending = [
-        Migration(number=script.number, name=script.name, state="pending")
-        for script in scripts
-        if script.number not in there
-    ]
+    pending = [_migration(script, "pending") for script in scripts if script.number not in there]
     return sorted([*found, *pending], key=lambda migration: migration.number)
 
 
@@ -172,9 +254,14 @@ def _state(script: Script | None, row: Mapping[str, Any]) -> State:
 
 
 def _next(
-    scripts: Sequence[Script], applied: Sequence[Mapping[str, Any]], *, to: int | None, log: Log | None
+    scripts: Sequence[Script],
+    applied: Sequence[Mapping[str, Any]],
+    *,
+    to: int | None,
+    phase: Phase | None,
+    log: Log | None,
 ) -> Script | None:
-    """The first one that is pending, after the whole was judged."""
+    """The first one that is pending and wanted, after the whole was judged."""
     compared = _compared(scripts, applied)
     files_of = {script.number: script for script in scripts}
     for migration in compared:
@@ -194,8 +281,29 @@ def _next(
     if unknown and log is not None:
         names = [f"{stranger.number:04}_{stranger.name}" for stranger in unknown]
         log.warn("the database was migrated by a newer version", unknown=names)
-    wanted = [number for number in pending if to is None or number <= to]
-    return files_of[wanted[0]] if wanted else None
+    wanted = [files_of[n] for n in pending if (to is None or n <= to) and phase in (None, files_of[n].phase)]
+    if not wanted:
+        return None
+    if wanted[0].number > pending[0]:
+        ahead = files_of[pending[0]]
+        raise Conflict(
+            f"{wanted[0].file} comes behind {ahead.file}, which is pending: finish that upgrade first, with "
+            f"`millrace migrate up --phase {ahead.phase}`"
+        )
+    return wanted[0]
+
+
+def _migration(
+    script: Script, state: State, *, applied_at: datetime | None = None, millrace_version: str | None = None
+) -> Migration:
+    return Migration(
+        number=script.number,
+        name=script.name,
+        phase=script.phase,
+        state=state,
+        applied_at=applied_at,
+        millrace_version=millrace_version,
+    )
 
 
 def _work(db: Db) -> Db:

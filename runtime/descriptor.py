@@ -25,6 +25,8 @@ PROMISES: Mapping[Guarantee, str] = {
     "at-least-once": "acknowledged after its handler ended: nothing is lost, a repeat is possible",
 }
 
+BESIDE = "; what it does by Statements is outside of that, and happens again with a repeat"
+
 # JSON Schema's words for what a value may be, and its types as people name them on a command line.
 _BOUNDS = (
     *("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"),
@@ -204,7 +206,7 @@ def _route(module: Module, route: Route) -> RouteDescriptor:
         kind=_kind(route),
         contract=route.contract.__name__,
         guarantee=guarantee,
-        promise=PROMISES[guarantee],
+        promise=PROMISES[guarantee] + (BESIDE if "statements" in needs_of(module, route).adapters else ""),
         retry=route.retry,
         timeout_s=route.timeout_s,
         overrun=route.overrun,

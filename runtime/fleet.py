@@ -57,6 +57,7 @@ class FleetWorker(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     modules: tuple[str, ...]
     http: str
+    version: str = ""
     started_at: datetime
     lease_until: datetime
     running: int

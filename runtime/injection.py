@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ PER_PROCESS: dict[Any, str] = {
     ports.Metrics: "metrics",
     ports.Clock: "clock",
     ports.History: "history",
+    ports.Statements: "statements",
 }
 # What is made for each piece of work, out of an adapter of the process where one stands behind it.
 PER_WORK: dict[Any, str] = {
@@ -49,6 +50,9 @@ _BACKED_BY = {"db": "db", "emit": "bus", "feed": "bus"}
 
 # What a plain `def` can use: it runs in a thread, where nothing can be awaited.
 IN_THREADS = frozenset({"log", "metrics", "clock", "catalog", "flags", "job"})
+
+MOST_PLACES = 3
+"""Of a module that asks for what can't be had; more are counted."""
 
 # Ports that stand for one piece of work; a hook and a tool are none.
 _ONLY_OF_WORK = {
@@ -154,9 +158,11 @@ def needs_of_tool(module: Module, tool: Tool) -> Needs:
     return Needs(tool.handler, where=f"{module.name}, tool {tool.name}", without=("job", "emit", "feed", "state"))
 
 
-def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str, str], Needs]:
+def check(
+    modules: Sequence[Module], provided: frozenset[str], lacking: Mapping[str, str] | None = None
+) -> dict[tuple[str, str], Needs]:
     """The needs of every route by module and place, and of every hook by module and `hook N`; raises `Faults` with all
-    that are unmet."""
+    that are unmet. `lacking` are adapters that these settings don't give, by name, and why."""
     found: dict[tuple[str, str], Needs] = {}
     faults: list[str] = []
     for module in modules:
@@ -171,9 +177,23 @@ def check(modules: Sequence[Module], provided: frozenset[str]) -> dict[tuple[str
         faults.extend(needs.faults)
         missing = sorted(needs.adapters - provided)
         faults.extend(f"{name}, {place}: there is no adapter for {port}" for port in missing)
+    for module in modules:
+        asked = {place: needs for (name, place), needs in found.items() if name == module.name}
+        faults.extend(refused(module.name, asked, lacking or {}))
     if faults:
         raise Faults("modules ask for what is not there", faults)
     return found
+
+
+def refused(module: str, needs: Mapping[str, Needs], lacking: Mapping[str, str]) -> list[str]:
+    """What a module asks for at its places and can't be had with these settings, a line each."""
+    faults = []
+    for port, why in lacking.items():
+        places = [place for place, asked in needs.items() if port in asked.adapters]
+        if places:
+            more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
+            faults.append(f"{module} asks for {_name_of(port)} ({', '.join(places[:MOST_PLACES])}{more}), {why}")
+    return faults
 
 
 def place_of(route: Route) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ from contracts.ports.traces import About
 from runtime import arguments
 from runtime.gate import Gate
 from runtime.keeper import Keeper, is_plain
+from runtime.partly import Partly
+from runtime.peers import Peers
 from runtime.policy import retry as policy
 from runtime.threads import Abandoned
 
@@ -47,7 +49,8 @@ def is_transactional(route: Route, asks: Collection[str]) -> bool:
 
 class Mounted:
     """A route with its decoder and its injection resolved: all that one message needs, worked out once. `keeper` runs
-    its handler where that is a plain function or is watched, `gate` says whether it may run."""
+    its handler where that is a plain function or is watched, `gate` says whether it may run, `peers` who else may be
+    able to read what this route can't."""
 
     def __init__(
         self,
@@ -59,8 +62,10 @@ class Mounted:
         keeper: Keeper | None = None,
         gate: Gate | None = None,
         traces: Traces | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.module = module
+        self.peers = peers
         self.gate = gate
         self.traces = traces
         self.plain = is_plain(route.handler)
@@ -103,14 +108,22 @@ class Mounted:
             raise Undecodable(self.route.address) from error
 
     def key_of(self, body: bytes) -> str | None:
-        """The value of the field that orders a stream, as text; None where there is none, or it can't be read."""
+        """The value of the field that orders a stream, as text, also of a message that can't be read whole; None where
+        there is none, or it can't be read."""
         if not isinstance(self.route, StreamRoute) or self.route.key is None:
             return None
         try:
-            value = getattr(self.decode(body), self.route.key)
+            message: Any = self.decode(body)
         except Undecodable:
-            return None
+            message = self._ordering.read(body)
+        value = getattr(message, self.route.key, None)
         return None if value is None else str(value)
+
+    @cached_property
+    def _ordering(self) -> Partly:
+        assert isinstance(self.route, StreamRoute)
+        assert self.route.key is not None
+        return Partly(self.route.contract, [self.route.key])
 
     def call(self, message: Any, scope: Scope) -> Awaitable[Any]:
         """The handler with all that it asks for."""
@@ -198,6 +211,8 @@ async def _carried(work: Work) -> outcome.Outcome:
     if became is None:
         gate = work.mounted.gate
         became = await (_attempt(work) if gate is None or not gate.down else _through_the_gate(work, gate))
+        if work.mounted.peers is not None:
+            became = await work.mounted.peers.judged(became, work.mounted.route.address)
     await work.settle(became)
     return became
 

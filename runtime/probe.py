@@ -20,7 +20,7 @@ STALE_S = 15.0
 """The file is written anew every second."""
 TIMEOUT_S = 3.0
 PROCESS = 1
-"""A container's own."""
+"""A container's own, where no init comes before it; the image, which has one, sets HEALTH_FILE."""
 
 
 def probe(environ: Mapping[str, str]) -> tuple[bool, str]:

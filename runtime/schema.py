@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+_TELLING = frozenset({"description", "title", "examples"})
 _PREFIX = "#/$defs/"
 # What holds schemas by a name that isn't a keyword, and what holds plain data.
 _NAMED = frozenset({"properties", "patternProperties", "dependentSchemas"})
@@ -25,6 +27,26 @@ def schema_of(contract: type[msgspec.Struct]) -> dict[str, Any]:
     if writer.recursive:
         schema["$defs"] = writer.definitions()
     return schema
+
+
+def fingerprint_of(contract: type[msgspec.Struct]) -> str:
+    """The same for contracts that take the same, whatever they say for people."""
+    bare = msgspec.json.encode(_without_words(schema_of(contract)), order="sorted")
+    return hashlib.sha256(bare).hexdigest()[:16]
+
+
+def _without_words(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_words(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: {name: _without_words(schema) for name, schema in value.items()}
+        if key in _NAMED and isinstance(value, dict)
+        else _without_words(value)
+        for key, value in node.items()
+        if key not in _TELLING
+    }
 
 
 class _Inliner:

@@ -36,8 +36,10 @@ def in_force(settings: Settings) -> Iterator[Way]:
         yield _by_url("bus", settings.mq_redis_stream_url, encrypted=("rediss", "unix"), more=files)
     if settings.cache == "redis" and settings.cache_redis_url is not None:
         yield _by_url("cache", settings.cache_redis_url, encrypted=("rediss", "unix"))
-    if settings.db == "postgres" and settings.db_postgres_url is not None:
+    if settings.db != "memory" and settings.db_postgres_url is not None:
         yield _postgres(settings.db_postgres_url)
+    if settings.db == "cassandra":
+        yield _cassandra(settings)
     if settings.secrets == "vault" and settings.secrets_vault_url is not None:
         way = f"logged in by {settings.secrets_vault_auth}"
         space = settings.secrets_vault_namespace
@@ -59,6 +61,16 @@ def _kafka(settings: Settings) -> Way:
     hosts = [server.rpartition(":")[0] for server in settings.mq_kafka_bootstrap_servers]
     said += _files(settings, "mq_kafka_tls")
     return Way(part="bus", text=", ".join(said), exposed=not encrypted and _leave(hosts))
+
+
+def _cassandra(settings: Settings) -> Way:
+    encrypted, user = settings.db_cassandra_tls, settings.db_cassandra_user
+    said = ["cassandra", ENCRYPTED if encrypted else IN_THE_CLEAR, f"as {user}" if user else "as nobody"]
+    if user:
+        said.append(_origin("its password", settings.db_cassandra_password))
+    hosts = [host.rpartition(":")[0] for host in settings.db_cassandra_hosts]
+    said += _files(settings, "db_cassandra_tls")
+    return Way(part="statements", text=", ".join(said), exposed=not encrypted and _leave(hosts))
 
 
 def _postgres(url: Secret) -> Way:

@@ -19,6 +19,7 @@ from runtime import settings_faults as wrong
 from runtime import settings_sources as sources
 from runtime.settings_types import (
     BucketPrefix,
+    CassandraConsistency,
     HostNames,
     Hosts,
     KafkaMechanism,
@@ -54,7 +55,9 @@ class Settings(BaseSettings):
 
     # Which implementation stands behind each port.
     env: Environment = _set("local", "The environment: selects the files of .env/.")
-    db: Literal["postgres", "cassandra", "memory"] = _set("postgres", "Database; without a URL postgres is embedded.")
+    db: Literal["postgres", "cassandra", "memory"] = _set(
+        "postgres", "Database; without a URL postgres is embedded. Beside cassandra it keeps the ledger."
+    )
     fs: Literal["local", "s3", "minio"] = _set("local", "Files.")
     cache: Literal["redis", "memory"] = _set("memory", "Cache.")
     mq: Literal["kafka", "redis-stream", "memory"] = _set("memory", "Bus.")
@@ -108,7 +111,26 @@ class Settings(BaseSettings):
     db_pool_max: int = _set(10, "Connections to the database at most.", unit="connections", ge=2, le=1000)
     db_cassandra_hosts: Hosts = _set((), "Cassandra's contact points.")
     db_cassandra_keyspace: str | None = _set(
-        None, "Cassandra's keyspace.", form="a name", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
+        None, "Cassandra's keyspace, which must be there.", form="a name", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$"
+    )
+    db_cassandra_datacenter: str | None = _set(
+        None, "The nearest data centre, whose nodes are asked; by default that of the contact points.", form="a name"
+    )
+    db_cassandra_user: str | None = _set(None, "Our name at Cassandra.", form="a name")
+    db_cassandra_password: Key = _set(None, "Its password.")
+    db_cassandra_tls: bool = _set(False, "Encrypt the way to Cassandra, and check whose certificate it has.")
+    db_cassandra_tls_ca_file: Path | None = _set(
+        None, "Authorities that its certificate may come from, as PEM; by default the machine's."
+    )
+    db_cassandra_tls_cert_file: Path | None = _set(None, "The certificate by which Cassandra knows us, as PEM.")
+    db_cassandra_tls_key_file: Path | None = _set(None, "Its key, as PEM; by default in the certificate's file.")
+    db_cassandra_tls_key_password: Key = _set(None, "The password of that key.")
+    db_cassandra_consistency: CassandraConsistency = _set("LOCAL_QUORUM", "How many replicas a statement waits for.")
+    db_cassandra_timeout_s: float = _set(
+        10.0, "A request that is not answered for so long is given up.", unit="s", ge=0.1, le=600
+    )
+    db_cassandra_in_flight: int = _set(
+        256, "Requests to Cassandra that wait for an answer at most.", unit="requests", ge=1, le=10_000
     )
     fs_local_root: Path = _set(Path(".millrace/files"), "Root of local files; by default files in MILLRACE_HOME.")
     fs_local_link_key: LinkKey = _set(None, "Signs links to local files, the same for all workers.")

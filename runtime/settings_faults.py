@@ -43,8 +43,9 @@ def _line(key: str, field: FieldInfo, given: Given, why: str) -> str:
         came = f"{key} ({given.source}) is {text[:_LONGEST] + '…' if len(text) > _LONGEST else text!r}"
     hint = ""
     if options := _options(field):
-        near = difflib.get_close_matches(str(given.value).lower(), options, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
+        spelled = {option.lower(): option for option in options}
+        near = difflib.get_close_matches(str(given.value).lower(), spelled, n=1)
+        hint = f"did you mean {spelled[near[0]]}?" if near else ""
     default = shown(field.default)
     hint = hint or (f"leave it out for {default}" if default else "leave it out if you don't need it")
     return f"{came}{': ' + why if why else ''}; allowed is {allowed(field)}; {hint}"
@@ -104,6 +105,7 @@ def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             yield keys, f"{given[0].upper()} is set without {missing.upper()}: set both, or neither"
     if settings.fs_s3_kms_key is not None and settings.fs_s3_sse in (None, "AES256"):
         yield ("fs_s3_kms_key", "fs_s3_sse"), "FS_S3_KMS_KEY needs FS_S3_SSE=aws:kms: set it, or leave the key out"
+    yield from _of_cassandra(settings)
     yield from _of_kafka(settings)
     yield from _of_vault(settings)
     if _with_files(settings, "mq_redis_stream_tls") and not _encrypts(settings.mq_redis_stream_url):
@@ -117,6 +119,18 @@ def _between(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"METRICS_PROMETHEUS_PORT and HTTP_PORT are both {settings.http_port}: HTTP serves /metrics anyway; leave "
             "METRICS_PROMETHEUS_PORT out, or choose another port",
         )
+
+
+def _of_cassandra(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    login = ("db_cassandra_user", "db_cassandra_password")
+    given = [name for name in login if getattr(settings, name)]
+    if len(given) == 1:
+        missing = next(name for name in login if name not in given)
+        yield login, f"{given[0].upper()} is set without {missing.upper()}: set both, or neither"
+    files = _with_files(settings, "db_cassandra_tls")
+    if files and not settings.db_cassandra_tls:
+        why = "is not used without TLS: set DB_CASSANDRA_TLS=true, or leave it out"
+        yield ("db_cassandra_tls", *files), f"{files[0].upper()} {why}"
 
 
 def _of_kafka(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

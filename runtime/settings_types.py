@@ -172,6 +172,9 @@ Origins = Annotated[
 ]
 LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
+CassandraConsistency = Annotated[
+    Literal["ONE", "LOCAL_ONE", "TWO", "THREE", "QUORUM", "LOCAL_QUORUM", "EACH_QUORUM", "ALL"], BeforeValidator(_upper)
+]
 KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], BeforeValidator(_upper)]
 VaultPath = Annotated[str, BeforeValidator(_path_in_vault), Form("names with / between them")]
 Key = Annotated[Secret | None, PlainValidator(_secret), Form("text", secret=True)]

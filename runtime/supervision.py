@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.module import JobRoute, Module, Route
@@ -12,6 +12,7 @@ from runtime.injection import Needs
 from runtime.keeper import Keeper
 from runtime.liveness import Liveness
 from runtime.loops import Loops
+from runtime.peers import Peers
 from runtime.pipeline import Mounted, is_transactional
 from runtime.threads import Threads
 from runtime.watchdog import Watchdog
@@ -21,7 +22,7 @@ from runtime.wiring import Adapters
 class Supervision:
     """One of each for the process. Made without I/O and without threads."""
 
-    def __init__(self, adapters: Adapters, *, sync_threads: int | None, loop_stall_s: float) -> None:
+    def __init__(self, adapters: Adapters, *, peers: Peers, sync_threads: int | None, loop_stall_s: float) -> None:
         clock: Clock = adapters.clock
         log: Log = adapters.log
         metrics: Metrics = adapters.metrics
@@ -31,15 +32,21 @@ class Supervision:
         self.breakers = Breakers(lambda: adapters.opened, clock, log, metrics)
         self._log = log
         self._traces = adapters.traces
+        self._peers = peers
+        self._statements_in_db: Callable[[], bool] = lambda: adapters.statements is adapters.db
 
     def mounted(self, module: Module, route: Route, made: Mapping[str, Any], needs: Needs) -> Mounted:
         """The route with its gate, and with a keeper where its handler needs one."""
         names = set(needs.adapters)
         if isinstance(route, JobRoute) or is_transactional(route, needs.per_work.values()):
             names.add("ledger")
+        if "statements" in names and self._statements_in_db():
+            names.add("db")  # by which it is opened, checked and told about
         gate = self.breakers.gate(module.name, route.address, names)
         keeper = Keeper(route, self.threads, self.liveness, self._log) if Keeper.wanted(route) else None
-        return Mounted(module, route, made, needs.per_work, keeper=keeper, gate=gate, traces=self._traces)
+        return Mounted(
+            module, route, made, needs.per_work, keeper=keeper, gate=gate, traces=self._traces, peers=self._peers
+        )
 
     def start(self, loops: Loops) -> None:
         """In the loop that is to be watched."""

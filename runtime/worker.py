@@ -20,7 +20,7 @@ from contracts.message import Envelope
 from contracts.module import JobRoute, Module, StreamRoute
 from contracts.ports.ledger import Recorded
 from contracts.ports.ledger import Worker as WorkerRow
-from runtime import descriptor, injection, process, registry
+from runtime import descriptor, injection, migrating, process, registry
 from runtime.jobs.dispatcher import Dispatcher
 from runtime.jobs.handle import JobHandle
 from runtime.jobs.housekeeping import Housekeeping
@@ -31,6 +31,7 @@ from runtime.jobs.settler import Settler
 from runtime.jobs.strays import Strays
 from runtime.loops import Loops
 from runtime.outbox import FULL, OutboxRelay
+from runtime.peers import Peers, contracts_of
 from runtime.pipeline import Mounted
 from runtime.policy.drain import Phase
 from runtime.publishing import publishing
@@ -40,7 +41,8 @@ from runtime.streams.routes import Streams
 from runtime.supervision import Supervision
 from runtime.supervisor import DrainReport, Step, Supervisor
 from runtime.tasks import Tasks
-from runtime.wiring import PROVIDED, Adapters
+from runtime.version import version
+from runtime.wiring import PROVIDED, Adapters, lacking
 
 OUTBOX_FLUSH_S = 5.0
 """What is left in the outbox after that is sent by other workers, or by the next one that starts."""
@@ -63,7 +65,7 @@ class Worker:
         self.settings = settings
         self.adapters = adapters = adapters or Adapters(settings)
         self.modules = modules = registry.configured(modules, adapters.catalog, arguments or {})
-        self.needs = injection.check(modules, PROVIDED)
+        self.needs = injection.check(modules, PROVIDED, lacking(settings))
         self.clock, self.log, self.metrics = adapters.clock, adapters.log, adapters.metrics
         self.made_at = self.clock.monotonic()
         self.ready_at: float | None = None
@@ -72,7 +74,10 @@ class Worker:
         )
         self.tasks = Tasks()
         self.loops = Loops(self.tasks, self.clock, self.log, self._crashed, metrics=self.metrics)
-        self.supervision = Supervision(adapters, sync_threads=settings.sync_threads, loop_stall_s=settings.loop_stall_s)
+        self.peers = Peers(lambda: adapters.ledger, contracts_of(modules))
+        self.supervision = Supervision(
+            adapters, peers=self.peers, sync_threads=settings.sync_threads, loop_stall_s=settings.loop_stall_s
+        )
         self._all_mounted = self._mount_all()
         self.mounted: dict[str, Mounted] = {}
         """By address; where several groups read one stream, any of them: they agree on what a message is."""
@@ -108,7 +113,13 @@ class Worker:
     def _wire_jobs(self, only: Sequence[str]) -> None:
         ledger = self.adapters.ledger
         row = WorkerRow(
-            id="", host=socket.gethostname(), pid=os.getpid(), modules=tuple(module.name for module in self.modules)
+            id="",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            modules=tuple(module.name for module in self.modules),
+            version=version(),
+            schema=migrating.newest_known(),
+            contracts=self.peers.contracts,
         )
         self.lease = Lease(
             ledger.leases,
@@ -134,7 +145,9 @@ class Worker:
             only=only,
         )
         self.strays = Strays(self.dispatcher, ledger, self.lease, self.clock, self.log)
-        self.intake = Intake(ledger, self.dispatcher, self.lease, self.clock, self.log, self.metrics)
+        self.intake = Intake(
+            ledger, self.dispatcher, self.lease, self.peers, clock=self.clock, log=self.log, metrics=self.metrics
+        )
         self.housekeeping = Housekeeping(ledger, self.clock, self.log, self.metrics)
         for one in jobs.values():
             self.adapters.bus.mount(JobConsumer(one, self.intake), schema=descriptor.schema_of(one.route.contract))
@@ -203,17 +216,8 @@ class Worker:
         await self.adapters.open("bus")
 
     async def _migrate(self) -> None:
-        from migrations import runner
-
-        if "db" not in self.adapters.opened:
-            return  # the ledger stands on no database
-        pending = [one.name for one in await runner.status(self.adapters.db) if not one.applied_at]
-        if not pending:
-            return
-        if not self.settings.auto_migrate:
-            raise Faults("database", [f"migrations are pending: {', '.join(pending)}; run `millrace migrate up`"])
-        for applied in await runner.up(self.adapters.db):
-            self.log.info("migrated", migration=applied.name)
+        if "db" in self.adapters.opened:  # else the ledger stands on no database
+            await migrating.fit(self.adapters.db, auto=self.settings.auto_migrate, log=self.log)
 
     def _check_flags(self) -> None:
         flags = [flag for module in self.modules for flag in module.flags]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.clock.manual import ManualClock
+from adapters.database.cassandra.place import Place
 from adapters.database.postgres import PostgresDb
 from tests.kit import services
 from tests.kit.databases import LIMITS, Databases, databases_on, opened
 from tests.kit.kafka_rights import grant_documented
+from tests.kit.keyspaces import Keyspaces, keyspaces_on
 
 # A busy machine is no fault: nothing here asserts a time.
 settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +32,7 @@ SERVICES = {
     "redis_server": services.Redis(),
     "kafka": services.Kafka(),
     "minio": services.Minio(),
+    "cassandra": services.Cassandra(),
     "secured_kafka": services.SecuredKafka(),
     "secured_redis": services.SecuredRedis(),
     "vault": services.Vault(),
@@ -66,6 +70,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tried")
         for service in untried:
             terminalreporter.line(f"{service.what}: {service.reason}. {service.remedy}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """A socket or coroutine that a file's tests leave behind fails that file, not whoever's garbage it is found in."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +128,28 @@ def kafka() -> services.Running:
 def minio() -> services.Running:
     """One MinIO for the run; whoever needs a bucket makes one of their own."""
     return SERVICES["minio"].require()
+
+
+@pytest.fixture(scope="session")
+def cassandra() -> services.CassandraRunning:
+    """One Cassandra for the run; whoever needs it has a keyspace of their own (`keyspace`)."""
+    running = SERVICES["cassandra"].require()
+    assert isinstance(running, services.CassandraRunning)
+    return running
+
+
+@pytest.fixture(scope="session")
+async def keyspaces(cassandra: services.CassandraRunning, anyio_backend: object) -> AsyncIterator[Keyspaces]:
+    """Makes keyspaces on it."""
+    async with keyspaces_on(cassandra.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def keyspace(keyspaces: Keyspaces) -> AsyncIterator[Place]:
+    """A keyspace for this test alone, as one who may do all there."""
+    async with keyspaces.fresh() as place:
+        yield place
 
 
 @pytest.fixture(scope="session")

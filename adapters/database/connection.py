@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,6 +75,12 @@ class Connection:
 
     async def fetch_value(self, sql: str, *args: Any) -> Any:
         return await self._run("fetch", sql, lambda: self.raw.fetchval(sql, *args, timeout=self._timeout_s))
+
+    async def pages(self, sql: str, *args: Any, rows: int = 1000) -> AsyncGenerator[list[Row], None]:
+        """Within a transaction only, as a cursor ends with it."""
+        cursor = await self._run("fetch", sql, lambda: self.raw.cursor(sql, *args, timeout=self._timeout_s))
+        while page := await self._run("fetch", sql, lambda: cursor.fetch(rows, timeout=self._timeout_s)):
+            yield [dict(record) for record in page]
 
     async def execute(self, sql: str, *args: Any) -> int:
         return affected(await self._run("execute", sql, lambda: self.raw.execute(sql, *args, timeout=self._timeout_s)))

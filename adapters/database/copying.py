@@ -76,8 +76,8 @@ async def copy_rows(
             name, schema_name=schema, columns=list(columns), records=counted, timeout=timeout_s
         )
     except DRIVER_ERRORS as error:
-        if error is counted.broke:
-            raise
+        if counted.broke is not None:  # of which the driver may have made another one
+            raise counted.broke from None
         raise refused_copy(error, where=where, closed=is_lost(raw)) from error
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         # The driver's encoders raise what they come across; only the source's own errors are not about the data.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from adapters.database.address import Address
 from contracts.errors import Permanent, Unavailable
-from contracts.ports.database import CopyFormat, Guard, Row
+from contracts.ports.database import Capabilities, CopyFormat, Guard, Row
 from contracts.ports.metrics import Metrics
 from contracts.ports.secrets import Credential, Secret
 from contracts.ports.traces import Traces
@@ -62,6 +62,8 @@ class PostgresDb:
     connection of one's own. Cancelling is safe anywhere: the statement is cancelled on the server, the transaction
     rolled back, and a connection of which that isn't certain is thrown away.
     """
+
+    capabilities = Capabilities(system="postgresql", transactions=True, counts_rows=True, whole_bulk=True)
 
     def __init__(
         self,
@@ -148,6 +150,12 @@ class PostgresDb:
     async def fetch_value(self, sql: str, *args: Any) -> Any:
         async with self._statements() as statements:
             return await statements.fetch_value(sql, *args)
+
+    async def pages(self, sql: str, *args: Any, rows: int = 1000) -> AsyncGenerator[list[Row], None]:
+        """Holds a connection from the first page to the last."""
+        async with self._transaction() as connection, aclosing(connection.pages(sql, *args, rows=rows)) as pages:
+            async for page in pages:
+                yield page
 
     async def execute(self, sql: str, *args: Any) -> int:
         async with self._statements() as statements:

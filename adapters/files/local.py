@@ -17,8 +17,8 @@ from adapters.files import listing
 from adapters.files.beneath import located, opened_root
 from adapters.files.partial import Partial, changed, version_of
 from adapters.files.paths import check_condition, parts_of, parts_of_prefix
-from adapters.files.threads import Threads, result
 from adapters.files.turns import turn
+from adapters.threads import Threads, result
 from contracts.errors import BadInput, Faults, Transient, Unavailable
 from contracts.file_link import FileLinks
 from contracts.ports.files import FileInfo, WriteMode

@@ -10,6 +10,8 @@ from adapters.log.structured import Level, StructuredLog
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _WITH_HANDLERS_OF_THEIR_OWN = ("faststream", "uvicorn")
+_TALKATIVE = "aiokafka"
+"""Each step of each group's rebalance is a line for it: they are for who looks for a fault there, at `debug`."""
 
 AGAIN_S = 5.0
 MOST_TOLD = 1000
@@ -22,10 +24,13 @@ def route_standard_logging(log: StructuredLog) -> Callable[[], None]:
     come twice; so call it after both were imported. Levels that loggers have of their own are kept.
     """
     root = logging.getLogger()
-    kept = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in _loggers()]
-    for logger, *_ in kept:
+    talkative = logging.getLogger(_TALKATIVE)
+    kept = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in (*_loggers(), talkative)]
+    for logger in _loggers():
         logger.handlers[:] = []
         logger.propagate = True
+    if talkative.level == logging.NOTSET and log.rank > logging.DEBUG:
+        talkative.setLevel(logging.WARNING)
     handler = _Records(log)
     root.addHandler(handler)
     root.setLevel(log.rank)

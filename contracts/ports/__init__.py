@@ -9,7 +9,7 @@ from contracts.ports.bus import Assignment, Bus, Consumer, Emit
 from contracts.ports.cache import Cache
 from contracts.ports.catalog import Catalog
 from contracts.ports.clock import Clock
-from contracts.ports.database import Db, Guard, Tx
+from contracts.ports.database import Database, Db, Guard, Statements, Tx
 from contracts.ports.feed import Feed, Outgoing
 from contracts.ports.files import FileInfo, Files
 from contracts.ports.flags import Flags
@@ -30,6 +30,7 @@ __all__ = [
     "Checked",
     "Clock",
     "Consumer",
+    "Database",
     "Db",
     "Emit",
     "Feed",
@@ -45,6 +46,7 @@ __all__ = [
     "Secret",
     "Secrets",
     "State",
+    "Statements",
     "Traces",
     "Tx",
 ]

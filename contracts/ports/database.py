@@ -1,8 +1,8 @@
-"""SQL on PostgreSQL: queries, transactions and bulk loads."""
+"""The database: statements by themselves on PostgreSQL or Cassandra; transactions and COPY on PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -21,10 +21,32 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     args: tuple[Any, ...]
 
 
-class Queries(Protocol):
-    """What can be asked, inside a transaction or outside. SQL takes `$1` parameters, never formatted values."""
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What an implementation keeps. The conformance suite reads it, and so does the runtime, which refuses at start who
+    asks for more."""
 
-    async def fetch(self, sql: str, *args: Any) -> list[Row]: ...
+    system: str
+    """What it is, as OpenTelemetry calls it."""
+    transactions: bool
+    """Several statements are one, whatever rows they touch: `Db` and `Tx` can be had."""
+    counts_rows: bool
+    """`execute` tells how many rows it has changed."""
+    whole_bulk: bool
+    """`bulk_insert` and `execute_many` add all rows or none."""
+
+
+class Statements(Protocol):
+    """Statements, each by itself: what PostgreSQL and Cassandra have in common. They take `$1` parameters, never
+    formatted values; the language is the database's own.
+
+    A handler that asks for it has its effects at once, outside of the ledger's transaction and whatever becomes of its
+    message: after a failure or a crash they happen again, so they must be such that twice is as good as once. Errors
+    are those of `Db`.
+    """
+
+    async def fetch(self, sql: str, *args: Any) -> list[Row]:
+        """All rows, in memory. Instants come as aware UTC."""
+        ...
 
     async def fetch_one(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
@@ -34,11 +56,40 @@ class Queries(Protocol):
         """The first column of the first row, or None."""
         ...
 
+    def pages(self, sql: str, *args: Any, rows: int = 1000) -> AsyncGenerator[list[Row], None]:
+        """The rows, so many at a time (and no more in memory), none of them empty. Who leaves early closes it:
+        `async with aclosing(db.pages(…)) as pages`."""
+        ...
+
+    async def execute(self, sql: str, *args: Any) -> int | None:
+        """The number of rows affected (0 for DDL); None where the database does not count them. On Cassandra a
+        conditional statement (`if not exists`) tells 1 when it was applied, else 0."""
+        ...
+
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """The statement for each row; all or none with `whole_bulk`, else side by side."""
+        ...
+
+    async def bulk_insert(self, table: str, rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> int:
+        """Add Python rows to `table` ("schema.name" or "name"); returns how many. All or none with `whole_bulk`; else
+        side by side, a later row of the same key wins, and after an error some may be there. A row that can't be added
+        raises `BadInput` with its number."""
+        ...
+
+
+class Database(Statements, Checked, Protocol):
+    """What implements `Statements`, as the runtime and the suite see it."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+
+class Queries(Statements, Protocol):
+    """What can be asked of PostgreSQL, inside a transaction or outside."""
+
     async def execute(self, sql: str, *args: Any) -> int:
         """The number of rows affected (0 for DDL). Without arguments, several statements may stand in `sql`."""
         ...
-
-    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None: ...
 
     async def bulk_insert(self, table: str, rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> int:
         """COPY Python rows into `table` ("schema.name" or "name"); all or none; returns how many."""
@@ -66,7 +117,7 @@ class Tx(Queries, Protocol):
     def savepoint(self) -> AbstractAsyncContextManager[None]: ...
 
 
-class Db(Queries, Checked, Protocol):
+class Db(Queries, Database, Protocol):
     """A pool. Each call outside a transaction is a transaction of its own.
 
     A lost connection or server raises `Unavailable`; a deadlock or serialization failure `Transient`; a

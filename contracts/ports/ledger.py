@@ -39,6 +39,12 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...] = ()
     http: str = ""
     """Where its HTTP answers, for the command line; empty when it has none."""
+    version: str = ""
+    """Of Millrace; empty: it is of a version that did not say so yet."""
+    schema: int = 0
+    """The newest migration that it knows."""
+    contracts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """How it reads the messages of its routes: a fingerprint by address, the same for contracts that take the same."""
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +142,8 @@ class Leases(Protocol):
         ...
 
     async def workers(self) -> list[Mapping[str, Any]]:
-        """The living: id, host, pid, modules, http, started_at, lease_until, running (how many jobs)."""
+        """The living: id, host, pid, modules, http, version, schema, contracts, started_at, lease_until, running (how
+        many jobs)."""
         ...
 
 

@@ -86,8 +86,9 @@ class Partitions(Protocol):
     ) -> Taken:
         """Hold a partition from now on: waits for the commits that are under way, and lets no later one of an older
         epoch through. Raises `Conflict` where the stored position belongs to another `incarnation` of the address (it
-        was deleted and made anew): what to do about that is for people (`reset`); unless the bus is not `durable`,
-        where a new incarnation simply begins anew."""
+        was deleted and made anew): what to do about that is for people (`reset`). A bus that is not `durable` lives and
+        dies with its process: there a new incarnation begins anew, beside those of other living workers, under an index
+        of its own (`hold.partition`)."""
         ...
 
     async def report(self, reports: Sequence[Reported]) -> list[bool]:
@@ -144,5 +145,6 @@ class Partitions(Protocol):
         ...
 
     async def prune(self, *, batch: int = 1000) -> int:
-        """Forget the seen ids whose time is over, at most `batch` at a call."""
+        """Forget the seen ids whose time is over, at most `batch` at a call. What waits for a worker that is gone, and
+        whose bus went with it, is from now on that of another one that has the same partition."""
         ...

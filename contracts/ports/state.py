@@ -31,7 +31,8 @@ class State(Protocol):
         ...
 
     async def restored(self, make: Callable[[Mapping[str, bytes]], T]) -> T:
-        """The object as the batch before has left it in memory; else made of all that was saved, by name."""
+        """The object as the batch before has left it in memory; else made of all that was saved, by name. What `make`
+        raises of msgspec's errors is raised as `Blocked`: another version has saved that, and may read it."""
         ...
 
     def save(self, name: str, data: bytes | None) -> None:

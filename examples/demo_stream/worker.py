@@ -124,5 +124,13 @@ def _decoded(line: str, tell: Tell) -> dict[str, Any]:
     except msgspec.MsgspecError:
         return {}
     if str(said.get("level")).lower() in ("warn", "warning", "error", "critical"):
-        tell(f"worker: {said.get('message')} {said.get('context') or ''}")
+        tell(f"worker: {in_a_line(said)}")
     return said
+
+
+def in_a_line(said: Mapping[str, Any]) -> str:
+    """A line of its log without what takes lines of its own, such as the stack of what blocked."""
+    about: dict[str, Any] = said.get("context") or {}
+    return " ".join(
+        [str(said.get("message")), *(f"{key}={value}" for key, value in about.items() if "\n" not in str(value))]
+    )

@@ -155,12 +155,14 @@ class SessionWindows:
 
     def _ended(self, due: list[_Due], until: int) -> Iterator[tuple[Any, OneSession]]:
         """Each session that ends by then, once: when two became one, both may have left an entry."""
-        before = None
+        ended = set()
         while due and due[0][0] <= until:
             end, _, key = heapq.heappop(due)
+            if (key, end) in ended:
+                continue
+            ended.add((key, end))
             for session in self._sessions.get(key, ()):
-                if session.end == end and session is not before:
-                    before = session
+                if session.end == end:
                     yield key, session
                     break
 

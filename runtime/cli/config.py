@@ -39,7 +39,7 @@ def check(invocation: Invocation, _: Options) -> int | None:
         if catalog is not None:
             faults += catalog.survey().faults
         modules = registry.load(settings.modules if settings else (), catalog=catalog)
-        injection.check(modules, wiring.PROVIDED)
+        injection.check(modules, wiring.PROVIDED, wiring.lacking(settings) if settings else None)
     except Faults as error:
         faults += error.faults
     if faults or settings is None:

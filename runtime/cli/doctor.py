@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runtime.wiring import Adapters
 
 CHECK_TIMEOUT_S = 5.0
-ADAPTERS = ("db", "ledger", "files", "cache", "secrets", "bus")
+ADAPTERS = ("db", "ledger", "statements", "files", "cache", "secrets", "bus")
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 1 << 30
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -135,7 +135,7 @@ def _modules(names: tuple[str, ...], settings: Settings | None = None) -> Iterab
     yield from (Finding(part="modules", state="failed", detail=fault) for fault in modules.broken.values())
     try:
         registry.check_together(modules.modules)
-        injection.check(modules.modules, wiring.PROVIDED)
+        injection.check(modules.modules, wiring.PROVIDED, wiring.lacking(settings) if settings else None)
     except Faults as error:
         yield from (Finding(part="modules", state="failed", detail=fault) for fault in error.faults)
     else:
@@ -189,6 +189,8 @@ async def _asked(adapters: Adapters) -> list[Finding]:
 
     found = {}
     for name in ADAPTERS:
+        if name == "statements" and adapters.statements is adapters.db:
+            continue  # it is asked already
         try:
             await adapters.open(name)
         except MillraceError as error:
@@ -215,9 +217,12 @@ async def _migrations(adapters: Adapters) -> Finding:
     if wrong := [one.name for one in found if one.state == "changed"]:
         detail = f"changed after they were applied: {', '.join(wrong)}; see `millrace migrate status`"
         return Finding(part="migrations", state="failed", detail=detail)
-    if pending := [one.name for one in found if one.state == "pending"]:
+    if pending := [one for one in found if one.state == "pending"]:
         automatic = adapters.settings.auto_migrate
-        detail = f"pending: {', '.join(pending)}; "
+        detail = f"pending: {', '.join(one.name for one in pending)}; "
         detail += "the next start applies them" if automatic else "run `millrace migrate up`"
-        return Finding(part="migrations", state="warning" if automatic else "failed", detail=detail)
+        needed = not automatic and any(one.phase == "before" for one in pending)
+        return Finding(part="migrations", state="failed" if needed else "warning", detail=detail)
+    if faults := runner.unfit(found):
+        return Finding(part="migrations", state="failed", detail="; ".join(faults))
     return Finding(part="migrations", detail=f"{len(found)} applied")

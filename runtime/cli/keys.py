@@ -13,7 +13,7 @@ import typer
 from msgspec import Meta
 
 from contracts.api_key import ApiKey, Scope
-from contracts.errors import BadInput, Faults
+from contracts.errors import BadInput
 from runtime.cli.command import Options, command, run_async
 from runtime.cli.invocation import Invocation
 
@@ -139,16 +139,13 @@ def revoke(invocation: Invocation, asked: Revoke) -> int | None:
 @asynccontextmanager
 async def _kept(settings: Settings) -> AsyncIterator[tuple[ApiKeys, Adapters]]:
     """Where keys are kept, open; made where it isn't there yet: a key can be made before the first worker starts."""
-    from migrations import runner
+    from runtime import migrating
     from runtime.cli.ledger_access import opened
 
     if settings.db == "memory":
         raise BadInput("--db memory is gone when this command ends, with the key: keys need a database that stays")
     async with opened(settings, "db") as adapters:
-        if pending := [one.name for one in await runner.status(adapters.db) if not one.applied_at]:
-            if not settings.auto_migrate:
-                raise Faults("database", [f"migrations are pending: {', '.join(pending)}; run `millrace migrate up`"])
-            await runner.up(adapters.db)
+        await migrating.fit(adapters.db, auto=settings.auto_migrate)
         yield adapters.api_keys, adapters
 
 

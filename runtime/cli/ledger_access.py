@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from contracts.errors import Faults, NotFound
+from contracts.errors import NotFound
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
@@ -33,17 +33,14 @@ async def opened(settings: Settings, *names: str) -> AsyncIterator[Adapters]:
 async def the_ledger(settings: Settings) -> AsyncIterator[Adapters]:
     """The adapters with the ledger open. Raises `NotFound` when there is none: to look for jobs makes nothing."""
     from migrations import runner
+    from runtime import migrating
 
     if why := there_is_none(settings):
         raise NotFound(f"there is no ledger: {why}")
     async with opened(settings, "db") as adapters:
-        found = await runner.status(adapters.db)
-        if not any(one.applied_at for one in found):
+        if not any(one.applied_at for one in await runner.status(adapters.db)):
             raise NotFound(f"there is no ledger on {adapters.db.address}: nothing has run on it yet")
-        if pending := [one.name for one in found if not one.applied_at]:
-            if not settings.auto_migrate:
-                raise Faults("database", [f"migrations are pending: {', '.join(pending)}; run `millrace migrate up`"])
-            await runner.up(adapters.db)
+        await migrating.fit(adapters.db, auto=settings.auto_migrate)
         await adapters.open("ledger")
         yield adapters
 

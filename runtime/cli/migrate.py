@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from msgspec import Meta
@@ -14,9 +14,25 @@ from runtime.cli.command import Options, command, run_async
 from runtime.cli.invocation import Invocation
 
 if TYPE_CHECKING:
+    from migrations.files import Phase
     from migrations.runner import Migration
 
-COLUMNS = ("number", "name", "state", "applied_at", "millrace_version")
+COLUMNS = ("number", "name", "phase", "state", "applied_at", "millrace_version")
+
+
+class Up(Options, frozen=True):
+    """Which."""
+
+    phase: Annotated[
+        Literal["before", "after", "all"],
+        Meta(
+            description="Those that new workers need and older ones can bear (before), those that wait until no living "
+            "worker is older than they are (after), or all that may be applied now."
+        ),
+    ] = "all"
+    force: Annotated[
+        bool, Meta(description="Apply what is for after the upgrade while older workers live: they break.")
+    ] = False
 
 
 class Down(Options, frozen=True):
@@ -30,26 +46,43 @@ class New(Options, frozen=True):
     """Its name."""
 
     name: Annotated[str, Meta(description="What it does, in a_few_words.", extra={"argument": "NAME"})]
+    phase: Annotated[
+        Literal["before", "after"],
+        Meta(description="When it is applied: after the upgrade, if workers of the version before can't bear it."),
+    ] = "before"
 
 
 def add(app: typer.Typer) -> None:
     """Add `migrate up`, `down`, `status` and `new`."""
     group = typer.Typer(help="Bring the database's schema up or down.", no_args_is_help=True)
     app.add_typer(group, name="migrate")
-    command(group, "migrate up", Options, up)
+    command(
+        group,
+        "migrate up",
+        Up,
+        up,
+        examples="millrace migrate up\nmillrace migrate up --phase before\nmillrace migrate up --phase after",
+    )
     command(group, "migrate down", Down, down, examples="millrace migrate down 1\nmillrace migrate down 2 --yes")
     command(group, "migrate status", Options, status)
-    command(group, "migrate new", New, new, examples="millrace migrate new add_customer_index")
+    command(
+        group,
+        "migrate new",
+        New,
+        new,
+        examples="millrace migrate new add_customer_index\nmillrace migrate new drop_old_name --phase after",
+    )
 
 
-def up(invocation: Invocation, _: Options) -> int | None:
-    """Apply all pending migrations."""
+def up(invocation: Invocation, asked: Up) -> int | None:
+    """Apply pending migrations: all, or those of one phase of a rolling upgrade."""
     from migrations import runner
     from runtime.cli.ledger_access import opened
 
     async def act() -> None:
         async with opened(invocation.settings, "db") as adapters:
-            applied = await runner.up(adapters.db, log=adapters.log)
+            phase: Phase | None = None if asked.phase == "all" else asked.phase
+            applied = await runner.up(adapters.db, phase=phase, force=asked.force, log=adapters.log)
         invocation.output.rows(applied, columns=COLUMNS, none="nothing was pending")
 
     return run_async(act)
@@ -71,7 +104,7 @@ def down(invocation: Invocation, asked: Down) -> int | None:
                 invocation.output.error("nothing was rolled back")
                 return exits.FAILED
             reverted = await runner.down(adapters.db, asked.count)
-        invocation.output.rows(reverted, columns=("number", "name", "state"), none="nothing was applied")
+        invocation.output.rows(reverted, columns=("number", "name", "phase", "state"), none="nothing was applied")
         return None
 
     return run_async(act)
@@ -94,7 +127,7 @@ def new(invocation: Invocation, asked: New) -> int | None:
     """Make the next numbered pair of files, up and down."""
     from migrations import runner
 
-    invocation.output.rows([{"made": str(path)} for path in runner.new(asked.name)])
+    invocation.output.rows([{"made": str(path)} for path in runner.new(asked.name, phase=asked.phase)])
     return None
 
 

@@ -15,11 +15,13 @@ _WITHOUT_OPENING = frozenset({"metrics", "clock", "catalog", "log"})
 def use(module: Module, tool: Tool, invocation: Invocation, asked: msgspec.Struct) -> int | None:
     """Call the tool and print what it returns."""
     from runtime.cli.ledger_access import opened
-    from runtime.injection import needs_of_tool
+    from runtime.injection import needs_of_tool, refused
+    from runtime.wiring import lacking
 
     needs = needs_of_tool(module, tool)
-    if needs.faults:
-        raise Faults("modules", needs.faults)
+    faults = needs.faults + refused(module.name, {f"tool {tool.name}": needs}, lacking(invocation.settings))
+    if faults:
+        raise Faults("modules", faults)
     ports = {**needs.per_process, **needs.per_work}
 
     async def act() -> None:

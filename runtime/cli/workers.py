@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runtime.fleet import Fleet, HeldJob, HeldPartition
     from runtime.settings import Settings
 
-_WORKERS = ("id", "host", "pid", "modules", "partitions", "jobs", "lag", "since")
+_WORKERS = ("id", "host", "pid", "version", "modules", "partitions", "jobs", "lag", "since")
 _PARTITIONS = ("group", "address", "index", "lag", "open", "parked", "since", "worker")
 _JOBS = ("id", "address", "attempt", "since", "worker")
 
@@ -73,6 +73,7 @@ def _tell(invocation: Invocation, fleet: Fleet) -> None:
             "id": one.id,
             "host": one.host,
             "pid": str(one.pid),
+            "version": one.version or "unknown",
             "modules": one.modules,
             "partitions": len(one.partitions),
             "jobs": one.running,

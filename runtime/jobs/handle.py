@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from contracts.errors import BadInput
+from contracts.errors import Undecodable
 from contracts.job import Claim, Progress
 from contracts.ports import Tx
 from contracts.ports.ledger import Queue
@@ -52,7 +52,7 @@ class JobHandle:
         try:
             return msgspec.json.decode(self.claim.checkpoint, type=type_)
         except msgspec.ValidationError as error:
-            raise BadInput(f"the checkpoint of job {self.id} is not a {type_}: {error}") from None
+            raise Undecodable(f"the checkpoint of job {self.id} is not a {type_}: {error}") from None
 
     async def checkpoint(self, state: Any, *, tx: Tx | None = None) -> None:
         note_progress()

@@ -24,7 +24,10 @@ from contracts.ports.ledger import Ledger, Recorded
 from runtime.dead_letter import dead_letter
 from runtime.jobs.dispatcher import Dispatcher
 from runtime.jobs.lease import Lease
+from runtime.partly import Partly
+from runtime.peers import Peers
 from runtime.pipeline import Mounted
+from runtime.policy.retry import UNDECODABLE
 from runtime.policy.watermark import Watermark
 
 BATCH = 500
@@ -37,11 +40,20 @@ class Intake:
     """The commands of all job routes of this worker. `recorded_of` lets a publisher wait for its own."""
 
     def __init__(
-        self, ledger: Ledger, dispatcher: Dispatcher, lease: Lease, clock: Clock, log: Log, metrics: Metrics
+        self,
+        ledger: Ledger,
+        dispatcher: Dispatcher,
+        lease: Lease,
+        peers: Peers,
+        *,
+        clock: Clock,
+        log: Log,
+        metrics: Metrics,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._lease = lease
+        self._peers = peers
         self._clock = clock
         self._log = log
         self._metrics = metrics
@@ -113,9 +125,24 @@ class Intake:
                 command = consumer.mounted.decode(delivery.envelope.body)
                 jobs.append((new_job(consumer.route, command, delivery.envelope), delivery))
             except Undecodable as error:
-                await self._bury(delivery, "undecodable", error)
+                await self._left_or_buried(consumer.route, delivery, error)
         if jobs:
             await self._record_jobs(jobs)
+
+    async def _left_or_buried(self, route: JobRoute, delivery: Delivery, error: Undecodable) -> None:
+        """What a worker of another version may be able to read is recorded for it, and not claimed here at once."""
+        reader = await self._peers.reader_of(route.address)
+        job = unread_job(route, delivery.envelope) if reader else None
+        if job is None:
+            await self._bury(delivery, UNDECODABLE, error)
+            return
+        self._log.warn("recorded for a worker of another version", id=job.id, reader=reader, error=str(error))
+        try:
+            [recorded] = await self._ledger.queue.record([job])
+        except Permanent as refused:
+            await self._bury(delivery, "the ledger refuses it", refused)
+            return
+        self._answer(recorded.id, recorded)
 
     async def _record_jobs(self, jobs: Sequence[tuple[NewJob, Delivery]]) -> None:
         """All together; where the ledger refuses one for good, the others are recorded without it."""
@@ -204,6 +231,18 @@ class JobConsumer:
 
 def new_job(route: JobRoute, command: msgspec.Struct, envelope: Envelope) -> NewJob:
     """The command as the ledger records it."""
+    return _job(route, envelope, _unique_key(route, command) if route.unique else None)
+
+
+def unread_job(route: JobRoute, envelope: Envelope) -> NewJob | None:
+    """The same of a command that can't be read whole; None where its unique key can't be known."""
+    if not route.unique:
+        return _job(route, envelope, None)
+    command = Partly(route.contract, route.unique).read(envelope.body)
+    return None if command is None else _job(route, envelope, _unique_key(route, command))
+
+
+def _job(route: JobRoute, envelope: Envelope, unique_key: str | None) -> NewJob:
     return NewJob(
         id=envelope.id,
         address=route.address,
@@ -212,7 +251,7 @@ def new_job(route: JobRoute, command: msgspec.Struct, envelope: Envelope) -> New
         correlation_id=envelope.correlation_id,
         priority=envelope.priority,
         not_before=envelope.not_before,
-        unique_key=_unique_key(route, command) if route.unique else None,
+        unique_key=unique_key,
         unique_skip=route.unique_skip,
     )
 

@@ -21,6 +21,8 @@ Cut = Literal["cancelled", "drain", "lease", "end"]
 UNAVAILABLE_RETRY_S = 5.0
 """About so long what failed for want of something that is down is left alone, where no breaker holds it."""
 
+UNDECODABLE = "undecodable"
+"""The reason of what its route's contract can't read."""
 
 BLOCKED_RETRY_S = 10.0
 """About so long what waits for someone to do something is left alone."""
@@ -52,7 +54,7 @@ def judge(
         return outcome.Release(reason="lease lost")
     text, trace = describe(error), _trace(error)
     if isinstance(error, Undecodable):
-        return outcome.Dead(reason="undecodable", error=text, traceback="")
+        return outcome.Dead(reason=UNDECODABLE, error=text, traceback="")
     if isinstance(error, Failed):
         return outcome.Dead(reason="", error=text, result=error.result)
     if isinstance(error, Permanent):

@@ -136,7 +136,8 @@ class Carrier:
             await self._until_answered(partial(self._park, passage, delivery))
 
     async def _decodable(self, passage: Passage) -> list[Decoded]:
-        """Bury what can't be decoded, before the handler is called with the rest."""
+        """Bury what can't be decoded, before the handler is called with the rest: where nobody else can, either.
+        Nothing is left to do here where it was told to end while it waited for that."""
         deliveries = tuple(passage.open.values())
         with suppress(Undecodable):  # as a rule there is none
             return list(zip(deliveries, self.mounted.read_all([one.body for one in deliveries]), strict=True))
@@ -144,8 +145,10 @@ class Carrier:
         for delivery in deliveries:
             try:
                 good.append((delivery, self.mounted.read(delivery.body)))
-            except Undecodable as error:
-                await self._bury(passage, delivery, outcome.Dead(reason="undecodable", error=str(error)))
+            except Undecodable:
+                decode = partial(self.mounted.read, delivery.body)
+                if not isinstance(await self._attempts(passage, [delivery], decode), outcome.Dead):
+                    return []
         return good
 
     async def _batch(self, passage: Passage, rows: Sequence[Decoded], *, attempt: int = 1) -> None:

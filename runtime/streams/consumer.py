@@ -231,7 +231,8 @@ class StreamConsumer:
         try:
             message = self.mounted.decode(delivery.body)
         except Undecodable:
-            return Passage(owned, [delivery], None, suspect=suspect)
+            # It may wait for a worker that can read it: what follows under its key is not to overtake it.
+            return Passage(owned, [delivery], self.mounted.key_of(delivery.body), suspect=suspect)
         value = getattr(message, self.route.key)
         lane = None if value is None else str(value)
         return Passage(owned, [delivery], lane, message=message, suspect=suspect)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
+from contracts.errors import Blocked
 from contracts.message import Delivery, Partition
 from contracts.ports import Tx
 from contracts.ports.partitions import Hold
@@ -45,7 +48,7 @@ class BatchState:
 
     @property
     def partition(self) -> Partition:
-        return self._hold.partition
+        return self._owned.assignment.partition
 
     @property
     def positions(self) -> range | None:
@@ -56,8 +59,18 @@ class BatchState:
     async def restored(self, make: Callable[[Mapping[str, bytes]], T]) -> T:
         memory: Any = self._owned.memory
         if memory is None:
-            memory = self._owned.memory = make(await self._states.load(self._hold))
+            memory = self._owned.memory = self._made(make, await self._states.load(self._hold))
         return memory  # type: ignore[no-any-return]
+
+    def _made(self, make: Callable[[Mapping[str, bytes]], T], saved: Mapping[str, bytes]) -> T:
+        try:
+            return make(saved)
+        except msgspec.MsgspecError as error:
+            # Not the messages' fault, which are well: none of them may be buried for it.
+            raise Blocked(
+                f"the state of {self.partition.address}/{self.partition.index} can't be read ({error}), as if another "
+                "version had saved it: it waits for a worker of that version"
+            ) from error
 
     def save(self, name: str, data: bytes | None) -> None:
         self._changes[name] = data

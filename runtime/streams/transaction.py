@@ -4,13 +4,22 @@ with the position when the handler has ended, undone when it failed."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
 from contracts.ports import Db, Guard, Tx
-from contracts.ports.database import CopyFormat, Row
+from contracts.ports.database import Capabilities, CopyFormat, Row
 
 T = TypeVar("T")
 Opens = Callable[[], AbstractAsyncContextManager[Tx]]
@@ -53,6 +62,13 @@ class MessageDb:
 
     async def fetch_value(self, sql: str, *args: Any) -> Any:
         return await self._do(lambda tx: tx.fetch_value(sql, *args))
+
+    async def pages(self, sql: str, *args: Any, rows: int = 1000) -> AsyncGenerator[list[Row], None]:
+        async with self._turn:
+            tx = await self.begin()
+        async with aclosing(tx.pages(sql, *args, rows=rows)) as pages:
+            while page := await self._do(lambda _: anext(pages, [])):
+                yield page
 
     async def execute(self, sql: str, *args: Any) -> int:
         return await self._do(lambda tx: tx.execute(sql, *args))
@@ -112,6 +128,10 @@ class MessageDb:
     @property
     def address(self) -> str:
         return self._db().address
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._db().capabilities
 
     async def _do(self, call: Callable[[Tx], Awaitable[T]]) -> T:
         async with self._turn:

@@ -1,7 +1,7 @@
 """Which implementation stands behind each port: the only place that knows the adapters.
 
 Adapters are made when first asked for, without I/O; `open` connects what was made, in order, and `close` ends it in
-reverse. What an unbuilt adapter would need is said at start, with every other fault.
+reverse. What a choice would need that is not installed is said at start, with every other fault.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contracts.ports import (
     Catalog,
     Checked,
     Clock,
+    Database,
     Db,
     Files,
     Flags,
@@ -44,28 +45,35 @@ if TYPE_CHECKING:
     from adapters.log.structured import StructuredLog
     from runtime.settings import Settings
 
-TO_COME: Mapping[tuple[str, str], str] = {
-    ("db", "cassandra"): "with the infrastructure adapters",
-}
-"""What can be chosen and is not built yet, and when it comes."""
-
-
 TRACES_ENDPOINT = "http://127.0.0.1:4318"
 
-PROVIDED = frozenset({"files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "bus", "history"})
+PROVIDED = frozenset(
+    {*("files", "flags", "cache", "catalog", "secrets", "metrics", "clock", "db", "statements", "bus", "history")}
+)
 """The adapters that a handler's needs can rest on, by their names in `Adapters`."""
 
 
 def check_choices(settings: Settings) -> None:
-    """Raises `Faults` for every choice whose adapter is still to come."""
+    """Raises `Faults` for every choice whose adapter needs what is not installed."""
     faults = []
-    for (port, choice), when in TO_COME.items():
-        if getattr(settings, port) == choice:
-            faults.append(f"--{port} {choice} is not built yet: it comes {when}; leave --{port} out for the default")
     if settings.traces == "otlp" and not _has_otlp():
         faults.append("--traces otlp needs OpenTelemetry, which is an extra: install `millrace[otlp]`")
+    if settings.db == "cassandra":
+        from runtime.wiring.cassandra import has_driver
+
+        if not has_driver():
+            faults.append("--db cassandra needs its driver, which is an extra: install `millrace[cassandra]`")
     if faults:
         raise Faults("adapters", faults)
+
+
+def lacking(settings: Settings) -> Mapping[str, str]:
+    """Those of `PROVIDED` that these settings can't give to a handler, and why not."""
+    if settings.db != "cassandra":
+        return {}
+    from runtime.wiring import cassandra
+
+    return cassandra.lacking()
 
 
 def _has_otlp() -> bool:
@@ -163,6 +171,13 @@ class Adapters:
 
     @cached_property
     def files(self) -> Files:
+        if (traces := self.traces) is None:
+            return self._untraced_files()
+        from adapters.files.traced import TracedFiles
+
+        return TracedFiles(self._untraced_files(), traces, kind=self.settings.fs)
+
+    def _untraced_files(self) -> Files:
         if self.settings.fs == "local":
             from adapters.files.local import LocalFiles
 
@@ -216,7 +231,17 @@ class Adapters:
 
     @cached_property
     def db(self) -> Db:
+        """Where the ledger is, and the modules' own tables unless they are elsewhere."""
         return self._postgres
+
+    @cached_property
+    def statements(self) -> Database:
+        """Where the modules' own tables are; `db` itself wherever that can be."""
+        if self.settings.db != "cassandra":
+            return self._postgres
+        from runtime.wiring.cassandra import cassandra_of
+
+        return cassandra_of(self.settings, self._credential, metrics=self.metrics, traces=self.traces)
 
     @cached_property
     def ledger(self) -> Ledger:

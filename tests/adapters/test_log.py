@@ -359,6 +359,18 @@ def test_warnings_are_lines_and_routing_is_undone() -> None:
     assert after == before
 
 
+@pytest.mark.parametrize(("level", "heard"), [("info", ["left"]), ("debug", ["joined", "left"])])
+def test_a_talkative_package_is_heard_in_full_by_who_looks_for_faults(level: Level, heard: list[str]) -> None:
+    capture = Capture(level=level)
+    theirs = logging.getLogger("aiokafka.consumer.group_coordinator")
+    undo = route_standard_logging(capture.log)
+    theirs.info("joined")
+    theirs.warning("left")
+    undo()
+    assert [line["message"] for line in capture.lines] == heard
+    assert logging.getLogger("aiokafka").level == logging.NOTSET
+
+
 def test_json_logging_imports_neither_structlog_nor_rich() -> None:
     code = """
 import io, sys

@@ -70,7 +70,32 @@ def http_table() -> str:
     return _table(("request", "scope", "what it is for"), rows)
 
 
+def bench_table() -> str:
+    """The short forms, each figure with its unit."""
+    from benchmarks.short import SHORT
+
+    rows = [
+        (
+            _code(name),
+            one.what,
+            ", ".join(f"{setting} {value:,}" for setting, value in one.settings.items()),
+            "; ".join(f"{wanted.name} ({wanted.unit}, {wanted.better} is better)" for wanted in one.wanted),
+        )
+        for name, one in SHORT.items()
+    ]
+    return _table(("benchmark", "what is done", "how much of it", "figures"), rows)
+
+
+def bench_against_table() -> str:
+    """The long forms."""
+    from benchmarks.__main__ import BENCHMARKS
+
+    return _table(("benchmark", "what is measured"), [(_code(name), what) for name, what in BENCHMARKS.items()])
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "bench": bench_table,
+    "bench-against": bench_against_table,
     "metrics": metrics_table,
     "settings": settings_table,
     "commands": commands_table,

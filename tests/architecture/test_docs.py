@@ -26,7 +26,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SETTING = re.compile(rf"(?<![\w.])(?:{'|'.join(PREFIXES)})[A-Z0-9_]+\b")
 SHELLS = {"", "sh", "console", "bash"}
-NOT_OURS = {"MILLRACE_TEST_POSTGRES_URL"}
+NOT_OURS = {"MILLRACE_TEST_POSTGRES_URL", "MILLRACE_TEST_KAFKA"}
 """Read by the test kit."""
 
 

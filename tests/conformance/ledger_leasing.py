@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 from contracts.job import JobState
 from contracts.outcome import Done
@@ -14,15 +15,17 @@ from tests.conformance.ledger_world import ADDRESS, World, ids, job, listening
 async def the_living_are_listed(world: World) -> None:
     leases = world.ledger.leases
     assert await leases.workers() == []
-    await leases.join(Worker(id="w1", host="h", pid=7, modules=("a", "b"), http="127.0.0.1:80"), lease_s=60)
+    about: dict[str, Any] = {"version": "1.2", "schema": 9, "contracts": {"run.a": "5eed"}}
+    row = Worker(id="w1", host="h", pid=7, modules=("a", "b"), http="127.0.0.1:80", **about)
+    await leases.join(row, lease_s=60)
     await world.join("w2", lease_s=1)
     await world.record("a", "b")
     await world.claim()
     listed = {worker["id"]: worker for worker in await world.twin.leases.workers()}
     assert listed["w1"]["running"] == 2
     assert listed["w2"]["running"] == 0
-    known = {name: listed["w1"][name] for name in ("host", "pid", "modules", "http")}
-    assert known == {"host": "h", "pid": 7, "modules": ("a", "b"), "http": "127.0.0.1:80"}
+    known = {name: listed["w1"][name] for name in ("host", "pid", "modules", "http", *about)}
+    assert known == {"host": "h", "pid": 7, "modules": ("a", "b"), "http": "127.0.0.1:80", **about}
     assert (listed["w1"]["lease_until"] - listed["w1"]["started_at"]).total_seconds() >= 59
     await world.age(2)
     assert [worker["id"] for worker in await leases.workers()] == ["w1"]

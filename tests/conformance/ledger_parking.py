@@ -354,6 +354,22 @@ async def a_lane_never_gets_stuck(world: World) -> None:
     assert await world.ledger.parking.lanes(hold) == frozenset()
 
 
+async def what_waits_for_a_process_whose_bus_went_with_it_is_taken_over(world: World) -> None:
+    holds = {}
+    for worker_id in ("w1", "w2"):
+        await world.join(worker_id)
+        taken = await world.ledger.partitions.take(
+            "g", P0, worker_id=worker_id, incarnation=f"of {worker_id}", durable=False
+        )
+        holds[worker_id] = taken.hold
+        await world.ledger.parking.park(taken.hold, [message(int(worker_id[1:]))])
+    await world.ledger.partitions.prune()
+    assert at(await due(world, holds["w2"])) == [2], "the other one lives"
+    await world.ledger.partitions.leave(holds["w1"], position=None)
+    await world.ledger.partitions.prune()
+    assert sorted(at(await due(world, holds["w2"]))) == [1, 2]
+
+
 PROMISES = [
     what_is_parked_comes_back_whole,
     parking_finishes,
@@ -370,6 +386,7 @@ PROMISES = [
     what_came_back_is_not_charged_for_that,
     what_waits_since_before_a_death_is_suspect_until_it_came_back,
     what_waits_outlives_its_holders,
+    what_waits_for_a_process_whose_bus_went_with_it_is_taken_over,
     partitions_and_groups_are_apart,
     a_lane_never_gets_stuck,
 ]

@@ -315,6 +315,39 @@ async def a_new_making_begins_anew_where_no_position_is_stored_or_the_bus_forget
     await finish(world, again.hold, 0)
 
 
+async def processes_with_a_bus_of_their_own_each_do_not_fence_each_other(world: World) -> None:
+    partitions = world.ledger.partitions
+    for worker_id in ("w1", "w2", "w3"):
+        await world.join(worker_id)
+    one = (await take(world, incarnation="i", worker_id="w1", durable=False)).hold
+    await finish(world, one, 0)
+    other = await take(world, incarnation="j", worker_id="w2", durable=False)
+    assert other == Taken(hold=other.hold)
+    await finish(world, other.hold, 0)
+    await finish(world, one, 1)
+    assert await partitions.report([said(one, 2, 2), said(other.hold, 1, 1)]) == [True, True]
+    again = await take(world, incarnation="j", worker_id="w2", durable=False)
+    assert (again.hold.partition, again.position) == (other.hold.partition, 1), "it finds its own again"
+    assert await partitions.leave(one, position=2)
+    third = await take(world, incarnation="k", worker_id="w3", durable=False)
+    assert third == Taken(hold=third.hold)
+    assert third.hold.partition == P0, "the place of one that is gone is taken first"
+    assert {one.worker_id for one in await partitions.holdings()} == {"w2", "w3"}
+
+
+async def many_that_come_at_once_have_a_place_each(world: World) -> None:
+    names = [await world.join(f"w{n}") for n in range(4)]
+
+    async def come(name: str) -> Hold:
+        ledger = world.twin if name == "w3" else world.ledger
+        taken = await ledger.partitions.take(GROUP, P0, worker_id=name, incarnation=f"of {name}", durable=False)
+        return taken.hold
+
+    holds = await asyncio.gather(*map(come, names))
+    assert all(await world.ledger.partitions.report([said(hold, None, 1) for hold in holds]))
+    assert len({hold.partition for hold in holds}) == len(names)
+
+
 async def holdings_tell_who_holds_what(world: World) -> None:
     partitions = world.ledger.partitions
     await take(world, P1, worker_id="w2")
@@ -410,6 +443,8 @@ PROMISES = [
     a_suspect_that_came_back_is_not_charged_for_that,
     another_making_of_an_address_is_refused_where_a_position_is_stored,
     a_new_making_begins_anew_where_no_position_is_stored_or_the_bus_forgets,
+    processes_with_a_bus_of_their_own_each_do_not_fence_each_other,
+    many_that_come_at_once_have_a_place_each,
     holdings_tell_who_holds_what,
     positions_are_reset_when_nobody_is_at_work,
     takers_at_once_take_turns,

@@ -13,7 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from adapters.clock.system import SystemClock
 from adapters.files.local import LocalFiles
+from adapters.files.traced import TracedFiles
+from adapters.traces.otlp import OtlpTraces
 from contracts.errors import BadInput, Transient, Unavailable
 from tests.conformance.files_suite import exercise_files, names, pieces
 
@@ -36,6 +39,11 @@ async def files(root: Path) -> AsyncIterator[LocalFiles]:
 
 async def test_local_files(files: LocalFiles) -> None:
     await exercise_files(files)
+
+
+async def test_traced_files(files: LocalFiles) -> None:
+    """What stands before others keeps their promises; `tests/integration/test_traces.py` sees its spans."""
+    await exercise_files(TracedFiles(files, OtlpTraces("http://127.0.0.1:1", clock=SystemClock()), kind="local"))
 
 
 async def test_where_files_without_a_name_are_unknown(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +224,10 @@ async def test_a_killed_writer_leaves_nothing(root: Path, files: LocalFiles) -> 
     await files.write("kept", b"old")
     code = f"""
 import asyncio, os
+from adapters.clock.system import SystemClock
 from adapters.files.local import LocalFiles
+from adapters.files.traced import TracedFiles
+from adapters.traces.otlp import OtlpTraces
 
 async def half():
     yield b"x" * (3 << 20)

@@ -319,7 +319,7 @@ async def test_a_long_lane_costs_no_more_than_a_short_one(world: World, db: Post
     assert [one.position for one in await world.ledger.parking.due([hold], limit=5)] == [1]
 
 
-FOR_PEOPLE = ("holdings", "lock_all", "reset", "list")
+FOR_PEOPLE = ("holdings", "orphans", "lock_all", "reset", "list")
 TABLES = ("partitions", "finished", "charges", "seen", "parked", "dead_letters")
 
 

@@ -1,4 +1,4 @@
-"""The schemas by which manifests are checked, from the sources of those who define them, made small.
+"""The schemas by which kubeconform checks manifests, from the sources of those who define them, made small.
 
 `python -m tests.deploy.kubernetes_schemas` renews `schemas/kubernetes.json`: it fetches three Go modules (Kubernetes,
 KEDA, the Prometheus operator; all of the Apache-2.0 licence), and keeps what the kinds of `deploy/k8s` need, without

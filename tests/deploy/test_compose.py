@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -18,6 +19,9 @@ from runtime import settings
 from runtime.settings_sources import NOT_SETTINGS
 from runtime.supervisor import CUT_GRACE_S
 from tests.architecture.doc_tables import ROOT
+from tests.kit.services.go_programs import own_go_program
+from tests.kit.services.missing import missing
+from tests.kit.services.service import CannotStart
 
 SCHEMA: dict[str, Any] = json.loads((ROOT / "tests/deploy/schemas/compose-spec.json").read_text())
 SCRIPT = ROOT / "deploy" / "compose.sh"
@@ -65,18 +69,52 @@ def test_the_specification_allows_it(project: dict[str, Any]) -> None:
     assert list(validator.iter_errors(project)), "a wrong key would be seen"
 
 
-def test_compose_itself_takes_it() -> None:
-    """Where the plugin is installed; the schema is what remains elsewhere."""
-    asked = ["docker", "compose", "--project-directory", str(ROOT), "--file", str(ROOT / "compose.yaml")]
+@pytest.mark.integration
+@pytest.mark.timeout(1300)
+@pytest.mark.parametrize(("profile", "promised"), [("core", CORE), ("full", FULL)])
+def test_compose_itself_takes_it(profile: str, promised: set[str]) -> None:
+    taken = composed(ROOT / "compose.yaml", profile)
+    assert set(taken["services"]) == promised
+    assert taken["services"]["worker"]["environment"]["HTTP_TOKEN"] == "0123abcd"
+    assert set(taken["volumes"]) >= {"postgres", "redis", "kafka", "millrace"}
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(1300)
+def test_compose_itself_would_see_what_is_wrong(tmp_path: Path) -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    for right, wrong, said in (
+        ("      migrate:\n        condition", "      migrat:\n        condition", "migrat"),
+        ("- redis:/data", "- reddis:/data", "reddis"),
+        ("${HTTP_TOKEN:?run", "${TOKEN_OF_NOBODY:?run", "TOKEN_OF_NOBODY"),
+        ("stop_grace_period: 45s", "stop_grace_period: soon", "stop_grace_period"),
+    ):
+        assert text.count(right) == 1
+        (tmp_path / "compose.yaml").write_text(text.replace(right, wrong))
+        with pytest.raises(AssertionError, match=said):
+            composed(tmp_path / "compose.yaml", "core")
+
+
+def composed(file: Path, profile: str) -> dict[str, Any]:
+    """What `docker compose config` makes of a file; without the plugin, what a program of the plugin's own library
+    does. A refusal raises `AssertionError`."""
     environ = {**os.environ, **dict.fromkeys(passwords(), "0123abcd")}
-    try:
-        subprocess.run(["docker", "compose", "version"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("Docker's compose plugin is not installed; the schema was checked")
-    done = subprocess.run(
-        [*asked, "--profile", "full", "config", "--quiet"], env=environ, capture_output=True, text=True
-    )
+    docker = shutil.which("docker")
+    if docker and not subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode:
+        command = [docker, "compose", "--file", str(file), "--profile", profile, "config", "--format", "json"]
+    else:
+        command = [str(_compose_config()), str(file), profile]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def _compose_config() -> Path:
+    try:
+        return own_go_program(ROOT / "tests" / "deploy" / "compose_config")
+    except CannotStart as error:
+        remedy = "Install Docker's compose plugin, or Go."
+        missing("the Compose specification's own parser", reason=str(error), remedy=remedy)
 
 
 def test_profiles_have_what_they_promise(services: dict[str, dict[str, Any]]) -> None:

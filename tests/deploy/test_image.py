@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import pytest
 
 from runtime import exits
 from tests.architecture.doc_tables import ROOT
-from tests.kit import services
+from tests.kit import own_modules, services
 from tests.kit.services import Docker
 from tests.kit.services.ports import Port
 from tests.kit.waiting import until
@@ -91,24 +92,92 @@ def state(docker: Docker, name: str) -> dict[str, Any]:
     return dict(json.loads(docker("inspect", "--format", "{{json .State}}", name)))
 
 
+async def healthy(docker: Docker, name: str) -> None:
+    await until(
+        lambda: state(docker, name)["Health"]["Status"] == "healthy", timeout_s=90, what=f"the health of {name}"
+    )
+
+
+def stopped(docker: Docker, name: str) -> tuple[int, dict[str, Any]]:
+    """The exit code after `docker stop`, and the drain report."""
+    docker("stop", "--time", "45", name, timeout_s=60)
+    last = json.loads([line for line in docker.log(name).splitlines() if line.startswith("{")][-1])
+    assert last["message"] == "drain report"
+    assert last["context"]["reason"] == "SIGTERM", "it heard it, though it is not process 1"
+    return int(state(docker, name)["ExitCode"]), last["context"]
+
+
+@pytest.fixture
+def with_steps(tmp_path: Path) -> tuple[str, ...]:
+    """A module of the test's own, laid beside the others: jobs that last as long as they are told to."""
+    own = own_modules.write(tmp_path) / "modules" / "steps"
+    return ("--volume", f"{own}:/app/modules/steps:ro")
+
+
 @pytest.mark.usefixtures("unwatched")
-async def test_a_worker_works_and_drains(docker: Docker, image: str, port: Port) -> None:
-    settings = (*ON_ITS_OWN, "--env", f"HTTP_PORT={port.number}", "--env", "HTTP_HOST=127.0.0.1")
-    with container(docker, *AS_IN_PRODUCTION, *settings, "--health-interval", "1s", image) as worker:
-        await until(
-            lambda: state(docker, worker)["Health"]["Status"] == "healthy", timeout_s=90, what="the health of a worker"
-        )
-        async with httpx.AsyncClient(base_url=f"http://{port.address}", timeout=10) as http:
+async def test_a_worker_works_and_drains(docker: Docker, image: str, port: Port, with_steps: tuple[str, ...]) -> None:
+    """What can end in time ends; what can't is handed back, and goes on where it was once the container is started
+    again."""
+    own = ("--env", f"HTTP_PORT={port.number}", "--env", "HTTP_HOST=127.0.0.1", "--env", "DRAIN_TIMEOUT_S=3")
+    settings = (*AS_IN_PRODUCTION, *ON_ITS_OWN, *with_steps, *own, "--health-interval", "1s")
+    async with httpx.AsyncClient(base_url=f"http://{port.address}", timeout=10) as http:
+
+        async def job_of(steps: int) -> str:
+            answer = await http.post("/commands/run.steps", json={"steps": steps, "step_s": 0.2})
+            return str(answer.json()["job_id"])
+
+        async def begun(job: str) -> bool:
+            return bool(((await http.get(f"/jobs/{job}")).json()["progress"] or {}).get("rows"))
+
+        with container(docker, *settings, image) as worker:
+            await healthy(docker, worker)
             assert (await http.get("/health/ready")).status_code == 200
             assert "platform_drain_phase 1.0" in (await http.get("/metrics")).text
-        ran = docker("exec", worker, *LOAD)
-        assert '"loaded": 1491' in ran
-        docker("stop", "--time", "45", worker, timeout_s=60)
-        ended, last = state(docker, worker), json.loads(docker.log(worker).splitlines()[-1])
-    assert last["message"] == "drain report"
-    assert last["context"]["clean"] is True
-    assert last["context"]["reason"] == "SIGTERM", "process 1 heard it itself"
-    assert ended["ExitCode"] == exits.DONE
+            assert '"loaded": 1491' in docker("exec", worker, *LOAD)
+            short, long = await job_of(8), await job_of(30)
+            for job in (short, long):
+                await until(lambda job=job: begun(job), what="a job on its way")  # type: ignore[misc]
+            code, report = stopped(docker, worker)
+            assert report["fates"] == {short: "finished", long: "checkpointed"}
+            assert (code, report["clean"]) == (exits.CUT, False)
+
+            docker("start", worker)
+            await healthy(docker, worker)
+
+            async def ended() -> bool:
+                return bool((await http.get(f"/jobs/{long}")).json()["state"] == "done")
+
+            await until(ended, timeout_s=30, what="the job that was handed back")
+            code, report = stopped(docker, worker)
+            assert (code, report["clean"], report["fates"]) == (exits.DONE, True, {})
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("millrace", "run", "batch_etl", "trips", "--date", "2019-01-15")], ids=["a worker", "a job"]
+)
+def test_sigterm_is_heard_from_the_first_moment_on(docker: Docker, image: str, command: tuple[str, ...]) -> None:
+    """While Python starts and imports: nothing has begun, and nothing goes on for minutes until it is killed."""
+    with container(docker, *AS_IN_PRODUCTION, *ON_ITS_OWN, image, *command) as one:
+        docker("kill", "--signal", "TERM", one)
+        code = int(docker("wait", one, timeout_s=20).split()[-1])
+        said = docker.log(one)
+    assert code in (128 + signal.SIGTERM, exits.CUT)
+    assert "started" not in said
+    assert "Traceback" not in said
+
+
+async def test_a_job_in_a_container_of_its_own_is_well_and_is_handed_back(
+    docker: Docker, image: str, with_steps: tuple[str, ...]
+) -> None:
+    job = ("millrace", "run", "steps", "1000", "--step-s", "0.1")
+    settings = (*ON_ITS_OWN, *with_steps, "--env", "DRAIN_TIMEOUT_S=1", "--health-interval", "1s")
+    with container(docker, *AS_IN_PRODUCTION, *settings, image, *job) as one:
+        await healthy(docker, one)
+        code, report = stopped(docker, one)
+        said = docker.log(one)
+    assert code == exits.CUT
+    assert list(report["fates"].values()) == ["checkpointed"]
+    assert "goes on from its checkpoint" in said
 
 
 def test_a_job_is_a_container_of_its_own(docker: Docker, image: str) -> None:
@@ -128,7 +197,7 @@ def test_it_says_what_it_is_and_runs_as_nobody_special(docker: Docker, image: st
     config = json.loads(docker("inspect", "--format", "{{json .Config}}", image))
     assert config["User"] == "10001:10001", "a number, so that an orchestrator can see that it is not root"
     assert config["Cmd"] == ["faststream", "run", "runtime.app:app"]
-    assert not config["Entrypoint"]
+    assert config["Entrypoint"] == ["dumb-init", "--"]
     assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "runtime.probe"]
     assert config["StopSignal"] == "SIGTERM"
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
@@ -19,13 +18,13 @@ from runtime.http.admission import PUBLIC
 from runtime.settings_sources import NOT_SETTINGS
 from runtime.supervisor import CUT_GRACE_S
 from tests.architecture.doc_tables import ROOT
-from tests.deploy import exported, kubernetes_schemas, promql
+from tests.deploy import exported, promql
+from tests.deploy.kubeconform import faults_of
 from tests.deploy.kustomize import OVERLAYS, built
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1000)]
 
 EACH = pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
-SCHEMAS: dict[str, Any] = json.loads(kubernetes_schemas.KEPT.read_text())
 CLOSING_S = 2 * CUT_GRACE_S
 """What hooks and adapters may take after the drain's own time."""
 
@@ -59,21 +58,11 @@ def config_of(manifests: list[Manifest]) -> dict[str, str]:
     return dict(config["data"])
 
 
-def fault_of(manifest: Manifest) -> str:
-    """What a strict API server would object to; empty when nothing."""
-    kind = f"{manifest['apiVersion']}/{manifest['kind']}"
-    if kind not in SCHEMAS["kinds"]:
-        return f"no schema of {kind} is kept: add it to tests/deploy/kubernetes_schemas.py"
-    schema = {**SCHEMAS["kinds"][kind], "definitions": SCHEMAS["definitions"]}
-    faults = jsonschema.Draft7Validator(schema).iter_errors(manifest)
-    return "; ".join(f"{'.'.join(map(str, fault.path))}: {fault.message[:200]}" for fault in faults)
-
-
 @EACH
 def test_an_api_server_would_take_it(overlay: Any) -> None:
     manifests = built(overlay)
     assert manifests
-    assert not {named(one): fault for one in manifests if (fault := fault_of(one))}
+    assert not faults_of(manifests)
 
 
 @pytest.mark.parametrize(
@@ -82,17 +71,18 @@ def test_an_api_server_would_take_it(overlay: Any) -> None:
         (("spec", "replica"), 2),
         (("spec", "template", "spec", "containers", 0, "livenessProbe", "httpget"), {}),
         (("spec", "replicas"), "two"),
+        (("kind",), "Deploymnt"),
     ],
 )
 def test_a_manifest_that_is_wrong_would_be_seen(path: tuple[Any, ...], value: Any) -> None:
-    manifest = json.loads(json.dumps(of_kind(built(OVERLAYS[0]), "Deployment")[0]))
-    assert not fault_of(manifest)
+    right = of_kind(built(OVERLAYS[0]), "Deployment")[0]
+    wrong = json.loads(json.dumps(right))
     *way, last = path
-    place = manifest
+    place = wrong
     for step in way:
         place = place[step]
     place[last] = value
-    assert fault_of(manifest)
+    assert list(faults_of([right, wrong])) == [named(wrong)]
 
 
 @EACH
@@ -296,3 +286,12 @@ def test_the_migration_is_part_of_what_has_a_database_of_its_own() -> None:
     for overlay in OVERLAYS:
         jobs = {one["metadata"]["name"] for one in of_kind(built(overlay), "Job")}
         assert ("millrace-migrate" in jobs) is (overlay.name != "local"), overlay.name
+
+
+def test_what_older_workers_can_not_bear_is_applied_by_hand_only() -> None:
+    for overlay in OVERLAYS:
+        phase = "after" if overlay.name == "after-upgrade" else "before"
+        for job in of_kind(built(overlay), "Job"):
+            if job["metadata"]["name"] == "millrace-migrate":
+                [container] = job["spec"]["template"]["spec"]["containers"]
+                assert container["args"] == ["millrace", "migrate", "up", "--phase", phase], overlay.name

@@ -42,7 +42,9 @@ def environment(directory: Path, url: str, **more: str) -> dict[str, str]:
     }
 
 
-def millrace(environ: Mapping[str, str], *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def millrace(
+    environ: Mapping[str, str], *argv: str, stdin: str = "", timeout_s: float = WAIT_S
+) -> subprocess.CompletedProcess[str]:
     """A command line, to its end."""
     return subprocess.run(
         [str(BIN / "millrace"), *argv],
@@ -51,7 +53,7 @@ def millrace(environ: Mapping[str, str], *argv: str, stdin: str = "") -> subproc
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=WAIT_S,
+        timeout=timeout_s,
         check=False,
     )
 
@@ -86,19 +88,19 @@ class Process:
     def signal(self, signum: signal.Signals = signal.SIGTERM) -> None:
         self._process.send_signal(signum)
 
-    async def logged(self, message: str) -> dict[str, Any]:
+    async def logged(self, message: str, *, timeout_s: float = WAIT_S) -> dict[str, Any]:
         """The first line with this message, once it is there."""
 
         def there() -> bool:
             assert self._process.poll() is None or message in self.messages(), f"it has ended: {self.err}"
             return message in self.messages()
 
-        await until(there, timeout_s=WAIT_S, what=f"the log line {message!r}")
+        await until(there, timeout_s=timeout_s, what=f"the log line {message!r}")
         return next(line for line in self.lines() if line["message"] == message)
 
-    async def ended(self) -> int:
+    async def ended(self, *, timeout_s: float = WAIT_S) -> int:
         """The exit code."""
-        await until(lambda: self._process.poll() is not None, timeout_s=WAIT_S, what="the end of the process")
+        await until(lambda: self._process.poll() is not None, timeout_s=timeout_s, what="the end of the process")
         return int(self._process.returncode)
 
     def drain_report(self) -> dict[str, Any]:
@@ -200,12 +202,12 @@ class Worker(Process):
 
 
 @asynccontextmanager
-async def worker(directory: Path, environ: Mapping[str, str]) -> AsyncIterator[Worker]:
+async def worker(directory: Path, environ: Mapping[str, str], *, timeout_s: float = WAIT_S) -> AsyncIterator[Worker]:
     """`faststream run runtime.app:app`, once it takes work; where its HTTP answers is told by its start-up line."""
     with started(directory, environ, str(BIN / "faststream"), "run", "runtime.app:app") as process:
         process.__class__ = Worker
         assert isinstance(process, Worker)
-        process.summary = (await process.logged("started"))["context"]
+        process.summary = (await process.logged("started", timeout_s=timeout_s))["context"]
         async with httpx.AsyncClient(base_url=process.summary["http"], timeout=10) as client:
             process.client = client
             yield process

@@ -88,7 +88,7 @@ async def test_a_command_is_posted_done_and_drained(db: PostgresDb, database_url
 
             await until(done, timeout_s=30, what="the job")
             assert (await http.get("/health/ready")).status_code == 200
-        assert await to_thread.run_sync(running.stop) == exits.DONE
+        assert await to_thread.run_sync(running.stop) == exits.DONE, running.lines
     assert running.lines[-1]["message"] == "drain report"
     assert running.lines[-1]["context"]["clean"] is True
     assert await db.fetch_value("select count(*) from trips") == 1491
@@ -124,8 +124,8 @@ async def test_two_workers_share_one_ledger(db: PostgresDb, database_url: str, t
                 return bool(await db.fetch_value("select count(*) = 3 from millrace.jobs where state = 'done'"))
 
             await until(all_done, timeout_s=40, what="the jobs")
-        assert await to_thread.run_sync(one.stop) == exits.DONE
-        assert await to_thread.run_sync(other.stop, signal.SIGINT) == exits.DONE
+        assert await to_thread.run_sync(one.stop) == exits.DONE, one.lines
+        assert await to_thread.run_sync(other.stop, signal.SIGINT) == exits.DONE, other.lines
     assert await db.fetch_value("select count(*) from millrace.jobs where claims > 1") == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,24 +9,14 @@ from pathlib import Path
 import pytest
 
 from scaffold.made import KINDS, Refused, files_of
+from tests.kit import checkouts
 
-ROOT = Path(__file__).parents[2]
 NAMES = {"job": "day_hours", "stream": "account_sums"}
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is committed, or would be."""
-    root = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    return root
+    return checkouts.checkout(tmp_path_factory.mktemp("checkout"))
 
 
 def python(checkout: Path, *argv: str) -> subprocess.CompletedProcess[str]:

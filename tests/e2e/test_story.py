@@ -3,6 +3,7 @@ events, and all of it is read over HTTP. One worker with every module, a real Ka
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer  # type: ignore[import-untyped]
 
 from adapters.database.postgres import PostgresDb
-from tests.e2e.product import BIN, ROOT, Process, environment, millrace, started
+from tests.e2e.product import BIN, ROOT, environment, millrace, started
 from tests.kit import services
 from tests.kit.topics import fresh_topic
 from tests.kit.waiting import until
@@ -59,9 +60,8 @@ async def messages_of(kafka: services.Running, address: str, condition: Any) -> 
 
 
 class Story:
-    def __init__(self, worker: Process, url: str, environ: dict[str, str]) -> None:
-        self.worker = worker
-        self._client = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+    def __init__(self, client: httpx.AsyncClient, environ: dict[str, str]) -> None:
+        self._client = client
         self._environ = environ
 
     async def job(self, command: str, **arguments: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ async def test_from_an_event_to_an_api(
     async with fresh_topic(kafka, partitions=4) as topic:
         event = tmp_path / "catalog/events/order_placed.yaml"
         declared = event.read_text().replace("topic: orders.placed", f"topic: {topic}\npartitions: 4")
-        event.write_text(declared.replace("path: lake/orders_placed", "path: lake/orders_placed\n    wait_s: 1"))
+        event.write_text(declared.replace("wait_s: 10", "wait_s: 1"))
         environ = environment(
             tmp_path,
             database_url,
@@ -109,9 +109,11 @@ async def test_from_an_event_to_an_api(
             CATALOG_DIR=str(tmp_path / "catalog"),
             MILLRACE_LOG="json",
         )
-        with started(tmp_path, environ, str(BIN / "faststream"), "run", "runtime.app:app") as worker:
-            listening = await worker.logged("started")
-            story = Story(worker, str(listening["context"]["http"]), environ)
+        async with contextlib.AsyncExitStack() as stack:
+            worker = stack.enter_context(started(tmp_path, environ, str(BIN / "faststream"), "run", "runtime.app:app"))
+            url = str((await worker.logged("started"))["context"]["http"])
+            client = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+            story = Story(await stack.enter_async_context(client), environ)
             await publish(kafka, topic)
             orders = accepted()
 

@@ -162,6 +162,8 @@ async def test_services_by_hand_run_until_they_are_interrupted() -> None:
     export = (await process.stdout.readline()).decode()
     variable, _, url = export.removeprefix("export ").strip().partition("=")
     assert variable == "MILLRACE_TEST_REDIS_URL"
+    for line in ("", "# For Millrace itself, instead:", f"export CACHE_REDIS_URL={url}"):
+        assert (await process.stdout.readline()).decode().rstrip("\n") == line
     while b"Ctrl-C" not in await process.stderr.readline():
         pass
     async with Redis.from_url(url) as client:

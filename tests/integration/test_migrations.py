@@ -31,9 +31,12 @@ def scripts(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(directory: Path, number: int, name: str, up: str, down: str = "select 1") -> None:
-    (directory / f"{number:04}_{name}.up.sql").write_text(up)
-    (directory / f"{number:04}_{name}.down.sql").write_text(down)
+def write(
+    directory: Path, number: int, name: str, up: str, down: str = "select 1", *, phase: files.Phase = "before"
+) -> None:
+    stem = files.stem(number, name, phase)
+    (directory / f"{stem}.up.sql").write_text(up)
+    (directory / f"{stem}.down.sql").write_text(down)
 
 
 def forget(directory: Path, number: int) -> None:
@@ -143,6 +146,101 @@ async def test_what_a_newer_version_applied_on_top_is_fine_and_told(empty: Postg
         await runner.down(empty, 1, directory=scripts)
 
 
+@pytest.fixture
+def upgrade(scripts: Path) -> Path:
+    """Two releases: one adds a column, and takes the old one away at the end; the next adds another."""
+    write(scripts, 3, "add", "alter table first add column new int", "alter table first drop column new")
+    write(scripts, 4, "drop", "alter table second drop column n", "alter table second add n int", phase="after")
+    write(scripts, 5, "next", "create table next (n int)", "drop table next")
+    return scripts
+
+
+async def test_one_phase_is_applied_by_itself(empty: PostgresDb, upgrade: Path) -> None:
+    forget(upgrade, 5)
+    assert [one.number for one in await runner.up(empty, phase="before", directory=upgrade)] == [1, 2, 3]
+    found = await runner.status(empty, directory=upgrade)
+    assert [(one.state, one.phase) for one in found[2:]] == [("applied", "before"), ("pending", "after")]
+    assert runner.unfit(found) == [], "what is for afterwards is not needed at start"
+    assert await runner.up(empty, phase="before", directory=upgrade) == []
+    assert [one.number for one in await runner.up(empty, phase="after", directory=upgrade)] == [4]
+    assert [one.number for one in await runner.down(empty, 2, directory=upgrade)] == [4, 3]
+
+
+async def test_the_next_upgrade_begins_when_the_last_one_is_finished(empty: PostgresDb, upgrade: Path) -> None:
+    with pytest.raises(Conflict, match=r"0005_next\.up\.sql comes behind 0004_drop\.after\.up\.sql.*--phase after"):
+        await runner.up(empty, phase="before", directory=upgrade)
+    assert [one.number for one in await runner.up(empty, directory=upgrade)] == [4, 5], "of both, in order"
+
+
+@pytest.fixture
+def on_top(upgrade: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on top of the real schema, for its table of workers."""
+    place = tmp_path_factory.mktemp("versions")
+    for ours in files.VERSIONS.glob("*.sql"):
+        (place / ours.name).write_bytes(ours.read_bytes())
+    for path in upgrade.glob("*.sql"):
+        number, rest = path.name.split("_", 1)
+        (place / f"{int(number) + runner.newest():04}_{rest}").write_bytes(path.read_bytes())
+    return place
+
+
+async def test_what_is_for_afterwards_waits_for_older_workers(db: PostgresDb, on_top: Path) -> None:
+    first = runner.newest() + 1
+    after, log = first + 3, Warnings()
+    for n, schema in enumerate((after, first, 0)):
+        await _live(db, f"w{n}", pid=100 + n, schema=schema)
+    done = await runner.up(db, to=after, log=log, directory=on_top)  # type: ignore[arg-type]
+    assert [one.number for one in done] == [first, first + 1, first + 2], "the rest is not kept waiting"
+    [(said, _)] = log.said
+    assert f"{after:04}_drop.after.up.sql waits" in said
+    for phase in ("after", None):
+        with pytest.raises(Conflict, match="waits") as refused:
+            await runner.up(db, phase=phase, directory=on_top)
+        assert "h/101 (version 1.2)" in str(refused.value)
+        assert "h/102 (version 1.2)" in str(refused.value)
+        assert "h/100 " not in str(refused.value), "it knows the migration"
+    await db.execute("update millrace.workers set lease_until = now() - interval '1 s' where pid = 101")
+    await db.execute("delete from millrace.workers where pid = 102")
+    assert [one.number for one in await runner.up(db, phase="after", directory=on_top)] == [after]
+
+
+async def test_it_can_be_forced(db: PostgresDb, on_top: Path) -> None:
+    after = runner.newest() + 4
+    await _live(db, "w", pid=1, schema=after - 1)
+    await runner.up(db, to=after, directory=on_top)
+    with pytest.raises(Conflict, match="force"):
+        await runner.up(db, phase="after", directory=on_top)
+    assert len(await runner.up(db, phase="after", force=True, directory=on_top)) == 1
+
+
+async def _live(db: PostgresDb, id_: str, *, pid: int, schema: int) -> None:
+    await db.execute(
+        "insert into millrace.workers (id, host, pid, modules, http, version, schema, lease_until)"
+        " values ($1, 'h', $2, '{}', '', '1.2', $3, now() + interval '1 hour')",
+        id_,
+        pid,
+        schema,
+    )
+
+
+async def test_a_version_whose_needs_were_taken_away_is_told(empty: PostgresDb, upgrade: Path) -> None:
+    forget(upgrade, 5)
+    await runner.up(empty, directory=upgrade)
+    forget(upgrade, 4)
+    [fault] = runner.unfit(await runner.status(empty, directory=upgrade))
+    assert fault.startswith("drop (applied by millrace ")
+
+
+async def test_a_record_of_an_older_version_goes_on(empty: PostgresDb, upgrade: Path) -> None:
+    """It has no phases: what it has applied was for before."""
+    forget(upgrade, 5)
+    await runner.up(empty, to=2, directory=upgrade)
+    await empty.execute("alter table millrace._migrations drop column phase")
+    assert [one.phase for one in await runner.status(empty, directory=upgrade)] == ["before"] * 3 + ["after"]
+    assert [one.number for one in await runner.up(empty, directory=upgrade)] == [3, 4]
+    assert [one.phase for one in await runner.status(empty, directory=upgrade)] == ["before"] * 3 + ["after"]
+
+
 async def test_two_lines_of_migrations_are_not_mixed(empty: PostgresDb, scripts: Path) -> None:
     await runner.up(empty, directory=scripts)
     forget(scripts, 2)
@@ -175,6 +273,8 @@ def test_every_fault_of_the_files_is_told(tmp_path: Path) -> None:
     write(tmp_path, 4, "again", "select 1")
     (tmp_path / "5_short.up.sql").write_text("")
     (tmp_path / "0005_half.up.sql").write_text("")
+    (tmp_path / "0006_mixed.after.up.sql").write_text("")
+    (tmp_path / "0006_mixed.down.sql").write_text("")
     with pytest.raises(Faults) as refused:
         files.read(tmp_path)
     told = str(refused.value)
@@ -185,6 +285,7 @@ def test_every_fault_of_the_files_is_told(tmp_path: Path) -> None:
         "0004_fourth",
         "5_short.up.sql",
         "has no .down.sql",
+        "0006_mixed.after has no .down.sql",
     ):
         assert fault in told
 
@@ -197,6 +298,8 @@ def test_new_takes_the_next_number(tmp_path: Path) -> None:
     up, _ = runner.new("add_index", directory=tmp_path)
     assert up.name == "0002_add_index.up.sql"
     assert [script.name for script in files.read(tmp_path)] == ["first", "add_index"]
+    up, _ = runner.new("drop_index", phase="after", directory=tmp_path)
+    assert up.name == "0003_drop_index.after.up.sql"
     for wrong in ("", "Add index", "../x", "1st"):
         with pytest.raises(Faults):
             runner.new(wrong, directory=tmp_path)

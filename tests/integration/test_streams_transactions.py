@@ -12,7 +12,7 @@ from adapters.database.postgres import PostgresDb
 from contracts.errors import Transient, Unavailable
 from contracts.message import Contract, Partition
 from contracts.module import Batch, Module, Retry
-from contracts.ports import Db, Emit
+from contracts.ports import Db, Emit, Statements
 from tests.kit.harness import Running, harness
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +63,32 @@ async def test_effects_are_there_once_and_a_failed_attempt_leaves_nothing(db: Po
         await running.settled()
         assert sorted(one.number for one in running.emitted("orders.taken", Taken)) == list(range(20))
     assert await effects(db) == list(range(20))
+
+
+async def test_pages_are_of_the_one_transaction_and_statements_are_outside_of_it(db: PostgresDb, table: None) -> None:
+    module = Module("orders", kind="service", summary="Takes orders.")
+    found: list[list[int]] = []
+    tries: list[int] = []
+
+    @module.stream("orders.raw", Order, key="customer", retry=QUICK)
+    async def take(order: Order, db: Db, beside: Statements) -> None:
+        tries.append(order.number)
+        await db.bulk_insert("effects", [(number, 1) for number in range(5)], columns=["number", "tried"])
+        sizes = []
+        async for page in db.pages("select number from effects where tried = $1", 1, rows=2):
+            sizes.append(len(page))
+            assert await db.fetch_value("select count(*) from effects where tried = 1") == 5
+        found.append(sizes)
+        await beside.execute("insert into effects values (100, 0)")
+        if len(tries) == 1:
+            raise Transient("not now")
+
+    async with harness(module, db=db) as running:
+        assert running.worker.mounted["orders.raw"].gate.needs == {"db", "ledger", "statements"}  # type: ignore[union-attr]
+        await running.publish("orders.raw", Order())
+        await running.settled()
+    assert found == [[2, 2, 1], [2, 2, 1]], "nothing was left of the first attempt"
+    assert await effects(db) == [*range(5), 100, 100], "but for what was done by Statements"
 
 
 async def test_a_part_that_fails_within_is_undone_alone(db: PostgresDb, table: None) -> None:
@@ -250,3 +276,22 @@ async def test_the_position_is_in_the_ledger_when_the_worker_left(db: PostgresDb
         await running.stop()
     left = await db.fetch_one("select position, worker_id from millrace.partitions")
     assert left == {"position": 5, "worker_id": None}
+
+
+async def test_two_processes_with_a_bus_of_their_own_each_leave_each_other_alone(db: PostgresDb, table: None) -> None:
+    """They have the same partitions by name, and different messages in them."""
+    module = Module("orders", kind="service", summary="Takes orders.")
+
+    @module.stream("orders.raw", Order, key="customer", retry=QUICK)
+    async def take(order: Order, db: Db) -> None:
+        await db.execute("insert into effects values ($1, 1)", order.number)
+
+    async with harness(module, db=db) as one, harness(module, db=db) as other:
+        for first, running in ((0, one), (100, other), (10, one), (110, other)):
+            await running.publish("orders.raw", *(Order(customer=f"c{n % 4}", number=first + n) for n in range(10)))
+            await running.settled()
+        holdings = await one.ledger.partitions.holdings()
+        assert {holding.epoch for holding in holdings} == {1}, "nobody took anything from anybody"
+        holders = {holding.worker_id for holding in holdings}
+        assert holders == {running.worker.lease.row_id for running in (one, other)}
+    assert await effects(db) == [*range(20), *range(100, 120)]

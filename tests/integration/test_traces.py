@@ -1,10 +1,12 @@
-"""One trace through everything that a message sets off: over the three buses, through handlers, SQL, and the messages
-that they emit."""
+"""One trace through everything that a message sets off: over the three buses, through handlers, SQL, files, and the
+messages that they emit."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,7 +20,7 @@ from contracts.errors import Transient
 from contracts.job import Job
 from contracts.message import Contract
 from contracts.module import Batch, Module, Retry
-from contracts.ports import Bus, Db, Emit, Log
+from contracts.ports import Bus, Db, Emit, Files, Log
 from tests.integration import http_site
 from tests.kit.collector import Collected, Collector, collecting
 from tests.kit.databases import LIMITS, opened
@@ -139,6 +141,45 @@ async def test_one_trace_leads_from_what_is_published_to_all_that_follows(
 
 def _done(*runs: Collected) -> Collected:
     return next(run for run in runs if run.failed is None)
+
+
+async def test_files_are_part_of_the_trace(collector: Collector, tmp_path: Path) -> None:
+    """Of whoever reads and writes them, with what went through; of a stream that is left early, what came of it."""
+    module = Module("copying", kind="job", summary="For the tests of traces.")
+    size, part = 3000, 1000
+
+    @module.job("run.order", RunOrder)
+    async def copy(cmd: RunOrder, files: Files) -> None:
+        await files.write("a.csv", files.stream("in.csv", chunk_bytes=part))
+        async with aclosing(cast(AsyncGenerator[bytes, None], files.stream("a.csv", chunk_bytes=part))) as left_early:
+            await anext(left_early)
+        await files.read("a.csv", offset=5, size_bytes=7)
+        assert [info.path async for info in files.list("a")] == ["a.csv"]
+        await files.delete_many(["a.csv", "b.csv"])
+        with suppress(FileNotFoundError):
+            await files.stat("a.csv")
+
+    (tmp_path / "in.csv").write_bytes(b"x" * size)
+    async with harness(
+        module, traces="otlp", traces_otlp_endpoint=collector.url, fs_local_root=str(tmp_path)
+    ) as running:
+        await running.job("run.order", RunOrder(number=1))
+
+    [process] = collector.named("process run.order")
+    told = [
+        (span.name, span.about["file.path"], span.about.get("millrace.files.bytes"), span.failed)
+        for span in collector.within(process)
+    ]
+    assert told == [
+        ("files stream", "in.csv", str(size), None),
+        ("files write", "a.csv", str(size), None),
+        ("files stream", "a.csv", str(part), None),
+        ("files read", "a.csv", "7", None),
+        ("files list", "a", None, None),
+        ("files delete", "", None, None),
+        ("files stat", "a.csv", None, "FileNotFoundError"),
+    ]
+    assert {span.about["millrace.files"] for span in collector.within(process)} == {"local"}
 
 
 async def test_a_request_goes_on_with_the_trace_of_who_asks(

@@ -8,11 +8,15 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from adapters.database.names import quote
 from adapters.database.postgres import Limits, PostgresDb
+from contracts.ports import Checked
 from migrations import runner
+
+D = TypeVar("D", bound=Checked)
 
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 PREFIX = f"millrace_test_{HOST}_"
@@ -87,7 +91,7 @@ async def databases_on(url: str) -> AsyncIterator[Databases]:
 
 
 @asynccontextmanager
-async def opened(db: PostgresDb) -> AsyncIterator[PostgresDb]:
+async def opened(db: D) -> AsyncIterator[D]:
     await db.open()
     try:
         yield db

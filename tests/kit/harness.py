@@ -42,7 +42,7 @@ from adapters.metrics.memory import MemoryMetrics
 from contracts.job import JobRow, JobState
 from contracts.message import Envelope
 from contracts.module import Module
-from contracts.ports import Bus, Cache, Catalog, Clock, Db, Files, Ledger, Log
+from contracts.ports import Bus, Cache, Catalog, Clock, Database, Db, Files, Ledger, Log
 from contracts.ports.ledger import DeadLetter, LetterFilter
 from runtime import commands, settings
 from runtime.supervisor import DrainReport
@@ -113,9 +113,14 @@ class HarnessAdapters(Adapters):
             raise AssertionError("the module asks for Db: give the harness one, as in `harness(module, db=db)`")
         return self._harness_db
 
+    @cached_property
+    def statements(self) -> Database:
+        assert isinstance(self.db, PostgresDb), "the module asks for Statements: give the harness a database for it"
+        return self.db
+
     async def open(self, name: str) -> None:
         """The database that a test gives is open already, and its fixture closes it."""
-        if name != "db":
+        if name != "db" and getattr(self, name) is not self._harness_db:
             await super().open(name)
 
     def take_over_logging(self) -> Callable[[], None]:
@@ -239,6 +244,7 @@ async def harness(
     *modules: Module,
     clock: Clock | None = None,
     db: Db | None = None,
+    statements: Database | None = None,
     files: Files | None = None,
     cache: Cache | None = None,
     catalog: Catalog | None = None,
@@ -248,12 +254,21 @@ async def harness(
     secrets: Mapping[str, str] | None = None,
     **chosen: Any,
 ) -> AsyncIterator[Running]:
-    """A worker of these modules, started; it is drained when the block ends. `secrets` are what the module's `Secrets`
-    finds; `chosen` are settings by name, such as `job_slots=1`."""
+    """A worker of these modules, started; it is drained when the block ends. `statements` go to another database than
+    `db`, which is opened and closed here. `secrets` are what the module's `Secrets` finds; `chosen` are settings by
+    name, such as `job_slots=1`."""
     with tempfile.TemporaryDirectory(prefix="millrace-harness-") as directory:
         environ = {"MILLRACE_HOME": str(Path(directory) / "home"), "MILLRACE_LOG": "json", **(secrets or {})}
         loaded = settings.load(overrides=chosen, environ=environ, directory=Path(directory))
-        given = {"files": files, "cache": cache, "catalog": catalog, "log": log, "bus": bus, "ledger": ledger}
+        given = {
+            "statements": statements,
+            "files": files,
+            "cache": cache,
+            "catalog": catalog,
+            "log": log,
+            "bus": bus,
+            "ledger": ledger,
+        }
         adapters = HarnessAdapters(loaded, clock=clock or SystemClock(), db=db, given=given)
         worker = Worker(loaded, modules, adapters=adapters)
         await worker.start()

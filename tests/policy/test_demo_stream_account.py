@@ -10,6 +10,7 @@ import pytest
 from examples.demo_stream.account import Sending, accounted, summary
 from examples.demo_stream.rides import Rides
 from examples.demo_stream.watching import Seen, Window
+from examples.demo_stream.worker import in_a_line
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -37,3 +38,9 @@ def test_a_seed_makes_the_same_rides() -> None:
     made = [one.next(AT) for _ in range(100)]
     assert made == [other.next(AT) for _ in range(100)]
     assert len({ride.id for ride in made}) == 100
+
+
+def test_what_the_worker_warns_of_is_told_in_a_line() -> None:
+    said = {"message": "the event loop is blocked", "context": {"late_s": 1.5, "stack": "File a\nFile b\n"}}
+    assert in_a_line(said) == "the event loop is blocked late_s=1.5"
+    assert in_a_line({"message": "gone"}) == "gone"

@@ -107,6 +107,8 @@ def close(partition: Partition, plain: Plain) -> None:
 
 
 @given(stream=streams(), cuts=st.lists(st.integers(0, 48), max_size=6))
+# Two sessions became one of the same end, and one of another key ends with it.
+@example(stream=[("batch", [reading(15.5, "a"), reading(15.5, "b"), reading(11, "a")])], cuts=[])
 @pytest.mark.parametrize("window", KINDS, ids=str)
 def test_the_division_into_batches_changes_nothing(
     window: Window, stream: list[tuple[str, list[Any]]], cuts: list[int]

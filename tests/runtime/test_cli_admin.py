@@ -35,6 +35,18 @@ def test_migrations_go_up_down_and_up(millrace: CommandLine, empty_url: str) -> 
 
 
 @pytest.mark.integration
+def test_migrations_go_up_by_phase(millrace: CommandLine, empty_url: str) -> None:
+    millrace.set(DB_POSTGRES_URL=empty_url)
+    assert millrace("migrate", "up", "--phase", "after").out == "nothing was pending\n"
+    up = millrace("migrate", "up", "--phase", "before", "--output", "json").json()
+    assert {row["phase"] for row in up} == {"before"}
+    refused = millrace("migrate", "up", "--phase", "during")
+    assert refused.code == 2
+    assert "it can be after, all, before; got 'during'" in refused.err
+    assert "--phase" in millrace("migrate", "up", "--help").out
+
+
+@pytest.mark.integration
 def test_production_is_rolled_back_only_when_it_is_said(millrace: CommandLine, empty_url: str) -> None:
     millrace.set(DB_POSTGRES_URL=empty_url)
     assert millrace("migrate", "up").code == 0

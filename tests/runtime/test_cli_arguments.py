@@ -90,12 +90,6 @@ def test_auto_migration_can_be_switched_off_on_either_side(millrace: CommandLine
         assert rows["MILLRACE_AUTO_MIGRATE"] == "false"
 
 
-def test_an_adapter_that_is_still_to_come_is_said_plainly(millrace: CommandLine) -> None:
-    millrace.set(DB_CASSANDRA_HOSTS="localhost:9042", DB_CASSANDRA_KEYSPACE="shop")
-    [fault] = faults_of(millrace("run", "steps", "3", "--db", "cassandra"))
-    assert "--db cassandra is not built yet" in fault
-
-
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), max_size=8), max_size=5))
 def test_no_command_line_ends_in_a_traceback(millrace: CommandLine, words: list[str]) -> None:

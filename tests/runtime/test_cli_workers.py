@@ -79,7 +79,7 @@ def test_who_holds_what_and_what_nobody_holds(with_database: CommandLine, shared
     [unheld] = [one for one in said["unheld"] if one["group"] == "billing"]
     assert (unheld["index"], unheld["held"], unheld["worker_id"]) == (1, False, "died")
     lines = text.splitlines()
-    assert lines[0].split() == ["id", "host", "pid", "modules", "partitions", "jobs", "lag", "since"]
+    assert lines[0].split() == ["id", "host", "pid", "version", "modules", "partitions", "jobs", "lag", "since"]
     assert lines[1].split()[:3] == ["alive", "here", "4711"]
     assert [line for line in lines if line in ("partitions", "jobs", "partitions that nobody holds")] == [
         "partitions", "jobs", "partitions that nobody holds"

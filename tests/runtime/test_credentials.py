@@ -184,6 +184,26 @@ VAULT = {
             {"DB_POSTGRES_URL": "postgresql://app:secret:pg@db/orders?sslmode=verify-full"},
             [("db", "postgresql, encrypted, as app, its password from the secret pg, sslmode=verify-full", False)],
         ),
+        (
+            {
+                "MILLRACE_DB": "cassandra",
+                "DB_CASSANDRA_HOSTS": "c1:9042,c2:9042",
+                "DB_CASSANDRA_KEYSPACE": "shop",
+                "DB_CASSANDRA_USER": "shop",
+                "DB_CASSANDRA_PASSWORD": "geheim",
+            },
+            [("statements", "cassandra, not encrypted, as shop, its password from the settings", True)],
+        ),
+        (
+            {
+                "MILLRACE_DB": "cassandra",
+                "DB_CASSANDRA_HOSTS": "c1:9042",
+                "DB_CASSANDRA_KEYSPACE": "shop",
+                "DB_CASSANDRA_TLS": "true",
+                "DB_CASSANDRA_TLS_CA_FILE": "/ca.pem",
+            },
+            [("statements", "cassandra, encrypted, as nobody, authorities in /ca.pem", False)],
+        ),
         (VAULT, [("secrets", "http, not encrypted, logged in by token, namespace team-a", True)]),
         ({}, []),
     ],

@@ -157,10 +157,10 @@ _check, _schema = injection.check, descriptor.schema_of
 _needs: dict[tuple[int, ...], Any] = {}
 
 
-def _checked(modules: Any, provided: Any) -> Any:
+def _checked(modules: Any, provided: Any, lacking: Any) -> Any:
     key = tuple(map(id, modules))  # they are made once each, and kept
     if key not in _needs:
-        _needs[key] = _check(modules, provided)
+        _needs[key] = _check(modules, provided, lacking)
     return _needs[key]
 
 

@@ -24,7 +24,7 @@ from runtime.streams.partition import OwnedPartition
 from runtime.supervisor import Supervisor
 from tests.simulation.schedule import run
 
-MOST_SEEDS = 150
+MOST_SEEDS = 400
 
 
 def found(*, first: int = 0) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 from adapters.ledger import storable
+from adapters.ledger.berths import berth, same_place
 from adapters.ledger.memory.books import Books, Row
 from adapters.ledger.memory.tx import MemoryTx
 from adapters.ledger.refusals import finished_before, lost, other_incarnation, still_held
@@ -27,6 +29,8 @@ class MemoryPartitions:
     ) -> Taken:
         storable.name(group, what="group")
         storable.name(partition.address, what="address")
+        if not durable:
+            partition = self._berth(group, partition, incarnation)
         row = self._books.partitions.setdefault((group, partition), Row())
         if row.incarnation not in (None, incarnation):
             if durable and row.position is not None:
@@ -133,6 +137,7 @@ class MemoryPartitions:
         return len(rows)
 
     async def prune(self, *, batch: int = 1000) -> int:
+        self._adopt()
         now = self._books.now()
         old = [name for name, until in self._books.seen.items() if until <= now][:batch]
         for name in old:
@@ -161,6 +166,28 @@ class MemoryPartitions:
             if span[0] < (row.position or 0) or meets(row.finished, span):
                 raise finished_before(hold, [span])
         return row
+
+    def _berth(self, group: str, partition: Partition, incarnation: str) -> Partition:
+        """The own row of this process, or the first that no other living worker has."""
+        places = [berth(partition, number) for number in range(len(self._books.partitions) + 1)]
+        rows = {place: row for place in places if (row := self._books.partitions.get((group, place)))}
+        own = (place for place, row in rows.items() if row.incarnation == incarnation)
+        free = (place for place in places if place not in rows or not self._books.lives(rows[place].worker_id))
+        return next(itertools.chain(own, free))
+
+    def _adopt(self) -> None:
+        """What waits in the rows of processes that are gone is the business of another one of the same partition."""
+        for (group, partition), row in self._books.partitions.items():
+            if not row.parked or self._books.lives(row.worker_id):
+                continue
+            heirs = (
+                other
+                for (of, place), other in sorted(self._books.partitions.items(), key=lambda one: one[0])
+                if of == group and same_place(place, partition) and self._books.lives(other.worker_id)
+            )
+            if (heir := next(heirs, None)) is not None:
+                heir.parked.update(row.parked)
+                row.parked.clear()
 
     @asynccontextmanager
     async def _transaction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,6 +47,9 @@ class MemoryTx:
         raise Permanent(NO_DATABASE)
 
     async def fetch_value(self, sql: str, *args: Any) -> Any:
+        raise Permanent(NO_DATABASE)
+
+    def pages(self, sql: str, *args: Any, rows: int = 1000) -> AsyncGenerator[list[Row], None]:
         raise Permanent(NO_DATABASE)
 
     async def execute(self, sql: str, *args: Any) -> int:

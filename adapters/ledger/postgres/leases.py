@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
+
 from adapters.database.connection import Connection
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
@@ -15,6 +17,7 @@ from contracts.errors import MillraceError, Unavailable
 from contracts.ports.ledger import CRASH_CAP, Worker
 
 SQL = named("leases.sql")
+_contracts = msgspec.json.Decoder(dict[str, str])
 RENEW_TIMEOUT_S = 5.0
 """At most; a short lease has a third of itself."""
 
@@ -36,9 +39,9 @@ class PostgresLeases:
         await self._line_open.aclose()
 
     async def join(self, worker: Worker, *, lease_s: float) -> None:
-        await self._session.rows(
-            SQL["join"], worker.id, worker.host, worker.pid, list(worker.modules), worker.http, lease_s
-        )
+        args = (worker.id, worker.host, worker.pid, list(worker.modules), worker.http, lease_s)
+        about = (worker.version, worker.schema, msgspec.json.encode(worker.contracts).decode())
+        await self._session.rows(SQL["join"], *args, *about)
 
     async def renew(self, worker_id: str, *, lease_s: float) -> bool:
         async with self._renewing:
@@ -57,7 +60,10 @@ class PostgresLeases:
         return list(row["reaped"])
 
     async def workers(self) -> list[Mapping[str, Any]]:
-        return [{**row, "modules": tuple(row["modules"])} for row in await self._session.rows(SQL["workers"])]
+        rows = await self._session.rows(SQL["workers"])
+        return [
+            {**row, "modules": tuple(row["modules"]), "contracts": _contracts.decode(row["contracts"])} for row in rows
+        ]
 
     async def _renew(self, worker_id: str, lease_s: float) -> bool:
         timeout_s = min(RENEW_TIMEOUT_S, lease_s / 3)

@@ -1,8 +1,8 @@
 -- Workers and their leases, timed by the database's clock.
 
 -- name: join
-insert into millrace.workers (id, host, pid, modules, http, lease_until)
-values ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6))
+insert into millrace.workers (id, host, pid, modules, http, lease_until, version, schema, contracts)
+values ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6), $7, $8, $9::text::jsonb)
 on conflict (id) do update set lease_until = excluded.lease_until
 
 -- name: renew
@@ -72,7 +72,7 @@ select
 
 -- name: workers
 select
-    w.id, w.host, w.pid, w.modules, w.http, w.started_at, w.lease_until,
+    w.id, w.host, w.pid, w.modules, w.http, w.version, w.schema, w.contracts::text, w.started_at, w.lease_until,
     (select count(*) from millrace.jobs j where j.worker_id = w.id and j.finished_at is null)::int as running
 from millrace.workers w
 where w.lease_until > now()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
 
 from adapters.ledger import storable
+from adapters.ledger.berths import APART
 from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
@@ -39,8 +41,13 @@ class PostgresPartitions:
     ) -> Taken:
         storable.name(group, what="group")
         storable.name(partition.address, what="address")
+        take = self._take if durable else self._take_berth
+        return await take(group, partition, worker_id, incarnation)
+
+    async def _take(self, group: str, partition: Partition, worker_id: str, incarnation: str) -> Taken:
+        """The epoch is raised first, by itself: what waits for commits under way then waits for no new ones."""
         named_ = (group, partition.address, partition.index)
-        raised = await self._session.row(SQL["raise_epoch"], *named_, incarnation, durable)
+        raised = await self._session.row(SQL["raise_epoch"], *named_, incarnation, True)
         if raised is None:
             raise await self._other_incarnation(named_, incarnation)
         hold = Hold(group, partition, raised["epoch"])
@@ -48,11 +55,29 @@ class PostgresPartitions:
         async def settle_in(connection: Any) -> Taken | None:
             async with connection.transaction():
                 await connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}", timeout=STATEMENT_TIMEOUT_S)
-                return await _take(connection, hold, worker_id, incarnation, durable=durable)
+                return await _take(connection, hold, worker_id, incarnation, durable=True)
 
         taken = await self._unhindered(settle_in)
         if taken is None:
             raise await self._other_incarnation(named_, incarnation)
+        return taken
+
+    async def _take_berth(self, group: str, partition: Partition, worker_id: str, incarnation: str) -> Taken:
+        """All of it in one transaction: two processes that start together must not choose the same place."""
+
+        async def settle_in(connection: Any) -> Taken | None:
+            async with connection.transaction():
+                await connection.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}", timeout=STATEMENT_TIMEOUT_S)
+                named_ = (group, partition.address, partition.index)
+                await _row(connection, SQL["berth_lock"], *named_)
+                [index] = await _row(connection, SQL["berth"], *named_, incarnation, APART)
+                place = Partition(partition.address, index)
+                raised = await _row(connection, SQL["raise_epoch"], group, place.address, index, incarnation, False)
+                hold = Hold(group, place, raised["epoch"])
+                return await _take(connection, hold, worker_id, incarnation, durable=False)
+
+        taken = await self._unhindered(settle_in)
+        assert taken is not None, "only a durable bus refuses another incarnation"
         return taken
 
     async def report(self, reports: Sequence[Reported]) -> list[bool]:
@@ -148,8 +173,18 @@ class PostgresPartitions:
         return await self._unhindered(reset)
 
     async def prune(self, *, batch: int = 1000) -> int:
+        await self._adopt()
         row = await self._session.row(SQL["prune"], batch)
         return int(row[0])
+
+    async def _adopt(self) -> None:
+        async def adopt(connection: Any, orphan: Any) -> None:
+            async with connection.transaction():
+                for part in ("adopt_followers", "adopt_heads"):
+                    await connection.execute(SQL[part], orphan["id"], orphan["heir_id"], timeout=STATEMENT_TIMEOUT_S)
+
+        for orphan in await self._session.ask(SQL["orphans"], APART):
+            await self._session.run(partial(adopt, orphan=orphan))
 
     async def _unhindered(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """A process that was stopped on its way to a commit would keep its partition for ever: its session is ended."""

@@ -18,6 +18,45 @@ on conflict (group_name, address, index) do update set epoch = p.epoch + 1
 where p.incarnation is null or p.incarnation = $4 or p.position is null or not $5
 returning epoch
 
+-- name: berth_lock
+-- Whoever looks for a place at the same time waits, and sees what was taken before.
+select pg_advisory_xact_lock(hashtextextended(concat_ws(' ', $1::text, $2::text, $3::int), 0))
+
+-- name: berth
+-- Of a bus that no two processes share, the row (its index) for $4, the incarnation of this process's: its own, or the
+-- first that no other living worker has, else one more, $5 indexes on.
+with these as (
+    select p.index, p.incarnation, w.id is not null as held
+    from millrace.partitions p
+    left join millrace.workers w on w.id = p.worker_id and w.lease_until > clock_timestamp()
+    where p.group_name = $1 and p.address = $2 and p.index >= $3 and (p.index - $3) % $5 = 0
+)
+select coalesce(
+    (select index from these where incarnation = $4 or not held order by incarnation is distinct from $4, index limit 1),
+    (select max(index) + $5 from these),
+    $3
+)::int
+
+-- name: orphans
+-- The rows of processes that are gone, and of another process that has messages of the same partition ($1 indexes apart).
+select p.id, heir.id as heir_id
+from millrace.partitions p
+join lateral (
+    select h.id
+    from millrace.partitions h
+    join millrace.workers w on w.id = h.worker_id and w.lease_until > clock_timestamp()
+    where h.group_name = p.group_name and h.address = p.address and h.id <> p.id and (h.index - p.index) % $1 = 0
+    order by h.index
+    limit 1
+) heir on true
+where not exists (select from millrace.workers w where w.id = p.worker_id and w.lease_until > clock_timestamp())
+
+-- name: adopt_heads
+update millrace.parked set partition_id = $2 where partition_id = $1 and head
+
+-- name: adopt_followers
+update millrace.parked set partition_id = $2 where partition_id = $1 and lane is not null
+
 -- name: lock
 select id, epoch, incarnation, position::text, worker_id
 from millrace.partitions

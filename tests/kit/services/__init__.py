@@ -7,6 +7,7 @@ elsewhere; the summary of the run ends with what was not tried and what would he
 
 from __future__ import annotations
 
+from tests.kit.services.cassandra import Cassandra, CassandraRunning
 from tests.kit.services.engine import Docker, Engine, python_image
 from tests.kit.services.kafka import Kafka, start_kafka
 from tests.kit.services.kafka_secured import SecuredKafka, SecuredRunning
@@ -21,6 +22,8 @@ from tests.kit.services.vault import Vault
 
 __all__ = [
     "CannotStart",
+    "Cassandra",
+    "CassandraRunning",
     "Docker",
     "Engine",
     "Kafka",

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from tests.kit.services.cache import call, kept
-from tests.kit.services.service import CannotStart
+from tests.kit.services.maven import fetch_jars, find_java
 
 VERSION = "4.1.0"
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-JARS = {f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"}
-DEPENDENCY = "    <dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>\n"
-POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>millrace.tests</groupId>
-  <artifactId>kafka</artifactId>
-  <version>1</version>
-  <dependencies>
-{}  </dependencies>
-</project>
-"""
+LOG = "org.slf4j:slf4j-simple:1.7.36"
+JARS = {f"org.apache.kafka:kafka_2.13:{VERSION}", LOG}
+TOOLS = {f"org.apache.kafka:kafka-tools:{VERSION}", LOG}
 CLUSTER = "bWlsbHJhY2UtdGVzdHMtMQ"
 FORMAT = """\
 process.roles=broker,controller
@@ -35,20 +24,22 @@ log.dirs={}
 
 def find_programs() -> tuple[str, Path]:
     """Java, and the directory with `libs` and `formatted`. Fetched at the first time (a minute), then kept."""
-    if (java := shutil.which("java")) is None:
-        raise CannotStart("Java is not installed")
+    java = find_java()
     return java, kept(f"kafka-{VERSION}", lambda directory: _fetch(java, directory))
 
 
+def find_tools() -> tuple[str, Path]:
+    """Java, and the directory with `libs`, where the tools of the command line are. Kept likewise."""
+    java = find_java()
+    return java, kept(f"kafka-tools-{VERSION}", lambda directory: _fetch_tools(directory))
+
+
+def _fetch_tools(directory: Path) -> None:
+    fetch_jars(directory, "Kafka", TOOLS)
+
+
 def _fetch(java: str, directory: Path) -> None:
-    if (maven := shutil.which("mvn")) is None:
-        raise CannotStart("Maven, which fetches Kafka, is not installed")
-    jars = "".join(DEPENDENCY.format(*jar.split(":")) for jar in sorted(JARS))
-    (directory / "pom.xml").write_text(POM.format(jars))
-    libs = directory / "libs"
-    call(
-        [maven, "-B", "-q", "-f", "pom.xml", COPY, f"-DoutputDirectory={libs}", "-DincludeScope=runtime"], cwd=directory
-    )
+    libs = fetch_jars(directory, "Kafka", JARS)
     # Formatting is a JVM's start, and its result is the same each time: done once, and copied for each server.
     formatted, properties = directory / "formatted", directory / "format.properties"
     properties.write_text(FORMAT.format(formatted))

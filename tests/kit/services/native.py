@@ -36,6 +36,7 @@ class NativeServer:
         ports: Sequence[Port],
         ready: Callable[[NativeServer], bool],
         environ: Mapping[str, str] | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.name = name
         self.home = home
@@ -43,6 +44,7 @@ class NativeServer:
         self._ports = ports
         self._ready = ready
         self._environ = environ
+        self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,7 +76,7 @@ class NativeServer:
         assert self._process.stdin is not None
         self._process.stdin.write(b"go\n")
         self._process.stdin.close()
-        deadline = Deadline(START_TIMEOUT_S, waiting_for=f"the start of {self.name}")
+        deadline = Deadline(self._start_timeout_s, waiting_for=f"the start of {self.name}")
         while not self._ready(self):
             try:
                 if self._process.poll() is not None:
