@@ -28,6 +28,7 @@ from runtime.settings_types import (
     LinkKey,
     LogLevel,
     Names,
+    Origins,
     PostgresUrl,
     RedisUrl,
     VaultPath,
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     )
     http_port: int = _set(8080, "Port that HTTP listens on; 0 picks a free one.", ge=0, le=65535)
     http_allowed_hosts: HostNames = _set((), "More names that this worker's HTTP answers to, such as a proxy's.")
+    http_cors_origins: Origins = _set((), "Sites whose pages may read what modules answer, with an API key.")
     log_level: LogLevel = _set("info", "The lowest level that is logged.")
     metrics_prometheus_port: int | None = _set(None, "A port on which metrics are served too.", ge=1, le=65535)
 

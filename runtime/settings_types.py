@@ -14,6 +14,7 @@ from contracts.redaction import HIDDEN, without_secrets
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
+_ORIGIN = re.compile(r"(https?)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PATH_IN_VAULT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 NAMED = "secret:"
@@ -80,6 +81,20 @@ def _host_names(value: Any) -> Any:
         if not _HOST_NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a host name; leave its port out")
     return names
+
+
+def _origins(value: Any) -> Any:
+    return tuple(_origin(text) for text in _words(value))
+
+
+def _origin(text: str) -> str:
+    """As a browser writes it."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None:
+        hint = "name each site, since a page of any site could read then" if text == "*" else "leave its path out"
+        raise ValueError(f"{without_secrets(text)!r} is not the origin of a site; {hint}")
+    usual = {"https": ":443", "http": ":80"}[found[1]]
+    return found[0].removesuffix(usual)
 
 
 def _url(*schemes: str) -> PlainValidator:
@@ -152,6 +167,9 @@ BucketPrefix = Annotated[str, BeforeValidator(_prefix), Form("a path such as lak
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Form("names with commas between them")]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts), Form("HOST:PORT, several with commas between them")]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Form("host names with commas between them")]
+Origins = Annotated[
+    tuple[str, ...], BeforeValidator(_origins), Form("origins such as https://app.example, with commas between them")
+]
 LogLevel = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
 CassandraConsistency = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from contracts.http import Refused
@@ -20,6 +21,7 @@ ASKED: Mapping[str, str] = {
 """What each is asked for as; the first one is what whoever takes anything gets."""
 
 
+@functools.lru_cache(maxsize=32)
 def chosen(accept: str | None) -> str:
     """The form that is liked best, of equals the first one here; raises `Refused` (406) when none is."""
     if accept is None or not accept.strip():

@@ -16,7 +16,7 @@ from modules.api_gateway.statement import Statement
 BATCH_ROWS = 1000
 """So many rows of a long answer are in memory at once."""
 
-_NOTATION = "set local timezone = 'UTC'; set local datestyle = 'ISO, YMD'; set local intervalstyle = 'iso_8601'"
+_NOTATION = {"timezone": "UTC", "datestyle": "ISO, YMD", "intervalstyle": "iso_8601"}
 _numbers = itertools.count(1)
 
 
@@ -25,14 +25,13 @@ class Reader:
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
-        self._bounds = f"set local statement_timeout = {round(resource.timeout_s * 1000)}; {_NOTATION}"
+        self._settings = {"statement_timeout": f"{round(resource.timeout_s * 1000)}ms", **_NOTATION}
 
     async def page(self, statement: Statement, rows: int, *, db: Db, log: Log) -> list[Values]:
         """So many rows at most."""
         asked, args = statement.limited(rows)
         try:
-            async with db.transaction() as tx:
-                await tx.execute(f"set transaction read only; {self._bounds}")
+            async with db.reading(settings=self._settings) as tx:
                 return [tuple(row.values()) for row in await tx.fetch(asked, *args)]
         except (Permanent, Transient) as error:
             raise self._refused(error, log) from error
@@ -41,8 +40,7 @@ class Reader:
         """All rows of one moment, in batches. Raises `Refused` (400), before the first one, when there are more than a
         resource gives at once: half an answer could be taken for a whole one."""
         try:
-            async with db.transaction() as tx:
-                await tx.execute(f"set transaction isolation level repeatable read, read only; {self._bounds}")
+            async with db.reading(settings=self._settings) as tx:
                 # Each has a name of its own: the driver remembers what the columns of a statement were.
                 name = f"rows_{next(_numbers)}"
                 await tx.execute(f"declare {name} no scroll cursor for {statement.whole}", *statement.args)

@@ -11,6 +11,7 @@ from contracts.errors import MillraceError
 from runtime.http import commands, describing, files, gate, health, jobs, letters, mounted, problems, scopes
 from runtime.http.admission import Rules
 from runtime.http.body import BODY_BYTES
+from runtime.http.cors import Cors
 from runtime.http.keyring import Keyring
 from runtime.http.site import Site
 from runtime.http.tracing import TracedRequests
@@ -44,4 +45,13 @@ def application(site: Site, rules: Rules, keyring: Keyring) -> gate.Gate:
         debug=False,
     )
     longer = mounted.longer_of(site.worker)
-    return gate.Gate(litestar, rules, site.worker.clock, site.log, keyring=keyring, longer=longer)  # type: ignore[arg-type]
+    shared = Cors(origins=frozenset(site.worker.settings.http_cors_origins), paths=mounted.paths_of(site.worker))
+    return gate.Gate(
+        litestar,  # type: ignore[arg-type]
+        rules,
+        site.worker.clock,
+        site.log,
+        keyring=keyring,
+        longer=longer,
+        cors=shared,
+    )

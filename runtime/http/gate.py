@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from contracts.api_key import Caller
+from contracts.api_key import VIEW, Caller
 from contracts.logging_context import work as about
 from contracts.ports import Clock, Log
 from runtime.commands import kept
 from runtime.http import admission
 from runtime.http.admission import Asked, Refusal, Rules
 from runtime.http.body import Body, Message, Receive, replayed
+from runtime.http.cors import Cors, Raw
 from runtime.http.keyring import Keyring
 from runtime.http.problem import PROBLEM, problem
 
@@ -51,11 +52,13 @@ class Gate:
         *,
         keyring: Keyring,
         longer: Mapping[str, float] | None = None,
+        cors: Cors | None = None,
     ) -> None:
         self._app = app
         self._rules = rules
         self._keyring = keyring
         self._longer = longer or {}
+        self._cors = cors or Cors()
         self._clock = clock
         self._log = log
 
@@ -65,7 +68,7 @@ class Gate:
         asked = _asked(scope)
         given = asked.headers.get("x-correlation-id", ("",))[0]
         correlation_id = kept(given) or self._clock.new_id()
-        answer = _Answer(send, correlation_id, self._clock)
+        answer = _Answer(send, correlation_id, self._clock, self._cors.told(asked))
         began_at = self._clock.monotonic()
         with about(correlation_id=correlation_id):
             caller = await self._answered(scope, receive, answer, asked, correlation_id)
@@ -76,6 +79,9 @@ class Gate:
     ) -> Caller:
         """Who it was that asked."""
         caller = admission.ANYONE
+        if (allowed := self._cors.preflight(asked)) is not None:
+            await answer.allow(allowed)
+            return caller
         timeout_s = DOWNLOAD_TIMEOUT_S if admission.by_link(asked) else self._longer.get(asked.path, REQUEST_TIMEOUT_S)
         try:
             async with self._clock.timeout(timeout_s):
@@ -90,7 +96,7 @@ class Gate:
                 state = {
                     "correlation_id": correlation_id,
                     "caller": caller,
-                    "sees_all": admission.may_see_all(self._rules, asked, self._keyring.last),
+                    "sees_all": self._sees_all(asked, caller),
                     "head": asked.method == "HEAD",
                 }
                 inner = {**scope, "method": "GET" if asked.method == "HEAD" else asked.method, "state": state}
@@ -101,6 +107,12 @@ class Gate:
             self._log.exception("a request broke", method=asked.method, path=asked.path[:200])
             await answer.fail(500, f"this is a fault of the server; its log has more under {correlation_id}")
         return caller
+
+    def _sees_all(self, asked: Asked, caller: Caller) -> bool:
+        """Whoever had to say who they are is known already."""
+        if caller is not admission.ANYONE:
+            return caller.may(VIEW)
+        return admission.may_see_all(self._rules, asked, self._keyring.last)
 
     async def _admitted(self, scope: Scope, asked: Asked) -> Caller | Refusal:
         # PostgreSQL can't keep a NUL, so nothing has one in its name: better said here than by the database.
@@ -121,9 +133,10 @@ class Gate:
 class _Answer:
     """`send` with the headers that every answer carries; knows what was sent."""
 
-    def __init__(self, send: Send, correlation_id: str, clock: Clock) -> None:
+    def __init__(self, send: Send, correlation_id: str, clock: Clock, shared: Raw) -> None:
         self._send = send
         self._clock = clock
+        self._shared = shared
         self._own = (*_ALWAYS, (b"x-correlation-id", correlation_id.encode()))
         self.status = 0
 
@@ -136,7 +149,12 @@ class _Answer:
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         given = {name.lower() for name, _ in headers}
-        return [*headers, *(one for one in (*self._own, _NO_SOURCES) if one[0] not in given)]
+        return [*headers, *self._shared, *(one for one in (*self._own, _NO_SOURCES) if one[0] not in given)]
+
+    async def allow(self, headers: Raw) -> None:
+        """Nothing but headers."""
+        await self({"type": "http.response.start", "status": 204, "headers": headers})
+        await self({"type": "http.response.body", "body": b""})
 
     async def refuse(self, refusal: Refusal) -> None:
         body = msgspec.json.encode(problem(refusal.status, refusal.error))

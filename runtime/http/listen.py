@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import socket
 
 from contracts.errors import Faults
 
 BACKLOG = 128
+LONGEST = 100
+"""Characters of an address, its zone included: what is longer is none, and is not remembered."""
 
 
 def bound(host: str, port: int, *, setting: str) -> socket.socket:
@@ -33,8 +36,13 @@ def url_of(listening: socket.socket) -> str:
 
 def is_loopback(address: str | None) -> bool:
     """Whether an IP address is this machine talking to itself; what is unknown is not."""
+    return address is not None and len(address) <= LONGEST and _is_loopback(address)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_loopback(address: str) -> bool:
     try:
-        ip = ipaddress.ip_address((address or "").partition("%")[0])
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None

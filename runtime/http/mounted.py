@@ -35,6 +35,11 @@ def handlers_of(worker: Worker) -> list[HTTPRouteHandler]:
     return [_handler(worker, module, route) for module in worker.modules for route in module.http_routes]
 
 
+def paths_of(worker: Worker) -> tuple[str, ...]:
+    """What their paths begin with."""
+    return tuple(route.path.partition("{")[0] for module in worker.modules for route in module.http_routes)
+
+
 def longer_of(worker: Worker) -> dict[str, float]:
     """By path, in seconds, how long answers may take; paths with a last part of any form have the usual time."""
     return {route.path: route.timeout_s for module in worker.modules for route in module.http_routes}

@@ -8,10 +8,13 @@ import msgspec
 import pytest
 
 from adapters.database.postgres import PostgresDb
+from modules.api_gateway import cursor
 from tests.kit.databases import Databases, opened
 from tests.modules.gateway_kit import ORDERS, SHOP, Api, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
+
+APP = "https://app.example"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ async def api(databases: Databases, tmp_path_factory: pytest.TempPathFactory) ->
     async with databases.fresh() as url:
         async with opened(PostgresDb(url)) as db:
             await db.execute(SHOP)
-        async with serving(url, tmp_path_factory.mktemp("api"), ORDERS) as api:
+        async with serving(url, tmp_path_factory.mktemp("api"), ORDERS, HTTP_CORS_ORIGINS=APP) as api:
             yield api
 
 
@@ -110,6 +113,58 @@ async def test_every_fault_of_a_query_is_told_at_once(api: Api) -> None:
     assert "1 to 4" in problem["faults"][-3]
     key = await api.json("/api/orders/one?limit=5", 400)
     assert len(key["faults"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("sort", "place", "status"),
+    [
+        ("price", ("9.50", "1"), 200),
+        ("price", (None, None), 200),
+        ("price", ("1e5", "1"), 400),
+        ("price", ("9.50", "9223372036854775808"), 400),
+        ("price", ("9.50", "1; drop table shop.orders"), 400),
+        ("ordered_at", ("yesterday", "1"), 400),
+        ("ordered_at", ("2026-01-13T08:00:00", "1"), 400),
+        ("done", ("1", "1"), 400),
+        ("sku", ("a\0b", "1"), 400),
+        ("sku", ("' or true --", "1"), 200),
+    ],
+)
+async def test_a_place_that_somebody_made_up_is_checked_by_its_types(
+    api: Api, sort: str, place: tuple[str | None, ...], status: int
+) -> None:
+    word = cursor.written([sort, "order_id"], place)
+    answer = await api.json(f"/api/orders?sort={sort}&sku=A-001&limit=4&cursor={word}", status)
+    if status == 400:
+        assert [fault.partition(":")[0] for fault in answer["faults"]] == ["cursor"]
+    else:
+        assert {row["sku"] for row in answer["data"]} <= {"A-001"}, "the filters hold all the same"
+
+
+async def test_pages_of_sites_that_are_named_may_read(api: Api) -> None:
+    """A browser asks first, and sends no key with that."""
+    before = {"Origin": APP, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-api-key"}
+    allowed = await api.client.options("/api/orders/1", headers=before)
+    assert (allowed.status_code, allowed.content) == (204, b"")
+    assert allowed.headers["access-control-allow-origin"] == APP
+    assert "x-api-key" in allowed.headers["access-control-allow-headers"]
+    for path, status in (("/api/orders/1", 200), ("/api/orders?limit=x", 400), ("/api/orders/77", 404)):
+        answer = await api.get(path, Origin=APP)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, APP)
+        assert "Origin" in answer.headers.get_list("vary", split_commas=True)
+    for path, origin, method in (
+        ("/api/orders/1", "https://evil.example", "GET"),
+        ("/api/orders/1", APP, "POST"),
+        ("/jobs", APP, "GET"),
+        ("/commands/run.echo", APP, "POST"),
+    ):
+        before = {"Origin": origin, "Access-Control-Request-Method": method}
+        refused = await api.client.options(path, headers=before)
+        assert not [
+            name for name in refused.headers if name.startswith("access-control-allow-") and name[21:] != "origin"
+        ]
+        asked = await api.get("/jobs" if path == "/jobs" else "/api/orders/1", Origin=origin)
+        assert ("access-control-allow-origin" in asked.headers) == (origin == APP and path != "/jobs"), path
 
 
 async def test_csv_and_ndjson_have_all_rows(api: Api) -> None:

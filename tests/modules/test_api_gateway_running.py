@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from adapters.database.postgres import PostgresDb
 from contracts.message import Contract
@@ -17,6 +19,7 @@ from contracts.module import Module
 from contracts.ports import Db
 from contracts.resource import Resource
 from modules.api_gateway import source
+from tests.kit import services
 from tests.kit.waiting import until
 from tests.modules.gateway_kit import ORDERS, SHOP, Api, serving
 
@@ -25,6 +28,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 MANY = Resource(name="many", source="shop.many", columns=("id", "text"), key=("id",), filters=("id",), most_rows=60_000)
 EXPENSIVE = Resource(name="expensive", source="shop.expensive", columns=("id",), key=("id",), timeout_s=0.2, cache_s=0)
 VIEW = Resource(name="sums", source="shop.sums", columns=("sku", "rows"), key=("sku",))
+GATE = 19
+"""Of an advisory lock that a test holds: whoever reads what asks for it waits."""
 VIEWS = """
 create view shop.many as select id, repeat('x', 1000) as text from generate_series(1, 60000) id;
 create view shop.expensive as select 1 as id where pg_sleep(60)::text <> 'woken';
@@ -75,6 +80,46 @@ async def test_what_many_ask_for_at_once_is_read_once_and_kept(api: Api) -> None
     before = await reads(api, "cache")
     await api.get("/api/orders?sort=-price&limit=2")
     assert await reads(api, "cache") == before + 1, "the page has two rows anyway"
+
+
+async def test_of_gateways_that_share_a_cache_one_reads(
+    shop: PostgresDb, database_url: str, tmp_path: Path, redis_server: services.Running
+) -> None:
+    await shop.execute(
+        f"create view shop.slow as select 1 as id where pg_advisory_xact_lock_shared({GATE}) is not null"
+    )
+    slow = Resource(name="slow", source="shop.slow", columns=("id",), key=("id",), timeout_s=60)
+    shared: Any = {
+        "MILLRACE_CACHE": "redis",
+        "CACHE_REDIS_URL": redis_server.url,
+        "CACHE_REDIS_PREFIX": f"{tmp_path.name}:",
+        "CACHE_REDIS_TIMEOUT_S": "10",  # a busy machine must not be taken for a cache that is down
+    }
+    async with (
+        Redis.from_url(redis_server.url) as redis,
+        serving(database_url, tmp_path / "one", slow, **shared) as one,
+        serving(database_url, tmp_path / "other", slow, **shared) as other,
+    ):
+
+        async def claims() -> int:
+            """How often anybody tried to be the one that reads."""
+            return int((await redis.info("commandstats")).get("cmdstat_set", {"calls": 0})["calls"])
+
+        async def others_wait() -> bool:
+            return await claims() > tried + 6  # two are those with which a cache is tried out
+
+        async with asyncio.TaskGroup() as group, shop.transaction() as gate:
+            await gate.execute(f"select pg_advisory_xact_lock({GATE})")
+            tried = await claims()
+            asked = [group.create_task(each.get("/api/slow")) for each in (one, other) * 3]
+            await until(others_wait, what="one that reads and another one that waits for it")
+            reading = "select count(*) from pg_stat_activity where query like '%\"slow\"%' and pid <> pg_backend_pid()"
+            assert await shop.fetch_value(f"{reading} and datname = current_database() and state = 'active'") == 1
+        assert {(answer.result().status_code, answer.result().text) for answer in asked} == {
+            (200, '{"data":[{"id":1}],"next":null}')
+        }
+        assert await reads(one, "read", "slow") + await reads(other, "read", "slow") == 1
+        assert await reads(one, "cache", "slow") + await reads(other, "cache", "slow") == 1
 
 
 async def test_what_a_job_changed_is_seen_by_every_gateway(

@@ -436,3 +436,28 @@ def test_a_settings_repr_survives_being_passed_on(tmp_path: Path) -> None:
     found = pickle.loads(pickle.dumps(loaded(tmp_path, SECRET_ENVIRON)))  # noqa: S301
     assert found.db_postgres_url.reveal() == SECRET_ENVIRON["DB_POSTGRES_URL"]
     assert "hunter2" not in repr(found)
+
+
+def test_origins_are_as_browsers_write_them(tmp_path: Path) -> None:
+    given = " https://App.example:443, http://localhost:5173,http://[::1]:80 ,https://a.example:8443"
+    assert loaded(tmp_path, {"HTTP_CORS_ORIGINS": given}).http_cors_origins == (
+        *("https://app.example", "http://localhost:5173", "http://[::1]", "https://a.example:8443"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("*", "name each site"),
+        ("app.example", "is not the origin of a site"),
+        ("https://app.example/", "leave its path out"),
+        ("null", "is not the origin"),
+        ("file://x", "is not the origin"),
+        ("https://user:pass@app.example", "is not the origin"),
+    ],
+)
+def test_what_is_no_origin_is_a_fault(tmp_path: Path, given: str, why: str) -> None:
+    (fault,) = faults_of(tmp_path, {"HTTP_CORS_ORIGINS": given})
+    assert why in fault
+    assert "HTTP_CORS_ORIGINS" in fault
+    assert "pass@" not in fault
