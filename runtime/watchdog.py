@@ -1,7 +1,8 @@
 """A thread that sees when the event loop stands still, and says where.
 
 The loop sets a heartbeat ten times a second; the thread sleeps until one would be overdue. A loop that is late by more
-than `loop_stall_s` is logged once, with the stack that blocks it, and counted.
+than `loop_stall_s` is logged once, with the stack that blocks it, and counted. One that has no processor is told as that:
+no stack would explain it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 
 from contracts import metrics as metric
 from contracts.ports import Log, Metrics
-from runtime import stacks
+from runtime import run_queue, stacks
 
 BEAT_S = 0.1
 
@@ -40,14 +41,16 @@ class Watchdog:
         stall_s: float,
         beat_s: float = BEAT_S,
         now: Callable[[], float] = time.perf_counter,
+        queued_s: Callable[[int], float] = run_queue.queued_s,
     ) -> None:
         self._log = log
         self._metrics = metrics
         self._stall_s = stall_s
         self._beat_s = min(beat_s, stall_s / 4)
         self._now = now
+        self._queued_s = queued_s
         self._beat_at = 0.0
-        self._loop_thread = 0
+        self._loop_thread = self._native_thread = 0
         self._next: asyncio.TimerHandle | None = None
         self._stop = threading.Event()
         self._count = 0
@@ -57,7 +60,7 @@ class Watchdog:
     def start(self) -> None:
         if self._stall_s <= 0:
             return
-        self._loop_thread = threading.get_ident()
+        self._loop_thread, self._native_thread = threading.get_ident(), threading.get_native_id()
         self._beat(asyncio.get_running_loop())
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
@@ -83,7 +86,7 @@ class Watchdog:
     def _watch(self) -> None:
         told = 0.0  # the beat after which nothing came, once that was told
         while True:
-            beat_at, began_at = self._beat_at, self._now()
+            beat_at, began_at, queued_s = self._beat_at, self._now(), self._queued_s(self._native_thread)
             wait_s = max(self._beat_s, beat_at + self._stall_s - began_at)
             if self._stop.wait(wait_s):
                 return
@@ -94,15 +97,23 @@ class Watchdog:
             # If this thread overslept as well, the whole process stood still (stopped, or its machine asleep).
             overslept = now - began_at - wait_s > self._stall_s / 2
             if not told and not overslept and self._beat_at == beat_at and now - beat_at >= self._stall_s:
-                self._tell(now - beat_at)
+                self._tell(now - beat_at, self._queued_s(self._native_thread) - queued_s)
                 told = beat_at
 
-    def _tell(self, late_s: float) -> None:
+    def _tell(self, late_s: float, queued_s: float) -> None:
         stack = stacks.of_thread(self._loop_thread)
         self._count += 1
         self._stalled_at = self._beat_at
         self._stalled_s = late_s
         self._metrics.add(metric.LOOP_STALLS)
+        if queued_s > late_s / 2:
+            self._log.error(
+                "the event loop gets no processor: this machine, or the limit of this container, is used up",
+                late_s=round(late_s, 3),
+                queued_s=round(queued_s, 3),
+                remedy="give it more of a processor, or run less beside it",
+            )
+            return
         self._log.error(
             "the event loop is blocked: nothing else goes on in this process",
             late_s=round(late_s, 3),

@@ -161,10 +161,17 @@ def cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
-        return Text(", ".join(map(str, map(cell, value))))
+        return Text(", ".join(map(_in_a_row, value)))
     if isinstance(value, Mapping):
         return Text(", ".join(f"{name}: {cell(inner)}" for name, inner in value.items()))
     return Text(str(value))
+
+
+def _in_a_row(value: Any) -> str:
+    """Where nothing is, the place is kept; and there is no column whose points could stand below each other."""
+    if value is None:
+        return "-"
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(cell(value))
 
 
 def _plain(value: Any) -> Any:

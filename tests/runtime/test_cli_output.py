@@ -97,7 +97,7 @@ def test_what_is_no_result_goes_to_standard_error(text: Output, capsys: pytest.C
     ("value", "looks"),
     [
         (None, ""), (True, "yes"), (1234567, "1,234,567"), (0.25, "0.250"), ("[x]", "[x]"),
-        (["a", 1], "a, 1"), ({"a": 1000}, "a: 1,000"),
+        (["a", 1], "a, 1"), ((None, 497.0, 0.25), "-, 497, 0.25"), ({"a": 1000}, "a: 1,000"),
     ],
 )  # fmt: skip
 def test_values_look_as_people_write_them(value: object, looks: str) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +18,7 @@ from contracts import metrics as metric
 from contracts.message import Contract
 from contracts.module import Module
 from runtime.readiness import Readiness
+from runtime.run_queue import queued_s
 from runtime.watchdog import Watchdog
 from tests.kit.harness import harness
 
@@ -71,6 +76,32 @@ async def test_a_blocked_loop_is_told_with_the_stack_that_blocks_it(watchdog: Wa
     assert context["late_s"] >= 0.05
     assert watchdog.stalls is not None
     assert watchdog.stalls.count == 1
+
+
+async def test_a_loop_that_gets_no_processor_is_not_called_blocked(log: HeardLog) -> None:
+    real = asyncio.get_running_loop().time
+    watchdog = Watchdog(log, MemoryMetrics(), stall_s=0.05, beat_s=0.01, queued_s=lambda _: real() * 0.9)
+    watchdog.start()
+    block(log.blocked)
+    watchdog.stop()
+    message, context = log.lines[0]
+    assert message.startswith("the event loop gets no processor")
+    assert context["queued_s"] > context["late_s"] / 2
+    assert "stack" not in context
+
+
+def test_how_long_a_thread_waited_for_a_processor_is_known_here() -> None:
+    """More threads of their own processes than there are processors: some of them wait."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+    try:
+        before, ends_at = queued_s(threading.get_native_id()), time.perf_counter() + WAIT_S
+        while queued_s(threading.get_native_id()) <= before:
+            assert time.perf_counter() < ends_at, "the system does not count it"
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+    assert queued_s(0) == 0.0, "of no thread at all"
 
 
 async def test_each_stall_is_told_once_and_its_end_too(log: HeardLog) -> None:
