@@ -1,8 +1,8 @@
 """A thread that sees when the event loop stands still, and says where.
 
 The loop sets a heartbeat ten times a second; the thread sleeps until one would be overdue. A loop that is late by more
-than `loop_stall_s` is logged once, with the stack that blocks it, and counted. One that has no processor is told as that:
-no stack would explain it.
+than `loop_stall_s` is logged once, with the stack that blocks it, and counted; that it has no processor is told instead
+where that is why.
 """
 
 from __future__ import annotations
