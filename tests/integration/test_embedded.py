@@ -11,7 +11,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -259,6 +261,19 @@ async def test_a_cancelled_start_is_undone(cluster: Cluster) -> None:
     await until(
         lambda: made.exists() and not cluster.places.pid_file.exists() and server_ended(cluster), what="its end"
     )
+
+
+def test_starts_at_once_in_one_process_find_one_home(tmp_path: Path) -> None:
+    """As one that was cancelled does, whose thread goes on."""
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(30):
+            together, directory = threading.Barrier(8), tmp_path / f"{number}"
+
+            def found(together: threading.Barrier = together, directory: Path = directory) -> Path:
+                together.wait()
+                return home_of(directory, state=tmp_path / "state")
+
+            assert len({each.result() for each in [threads.submit(found) for _ in range(8)]}) == 1
 
 
 def server_ended(cluster: Cluster) -> bool:

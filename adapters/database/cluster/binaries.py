@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -48,8 +49,7 @@ def _copied(root: Path, owner: Owner, state: Path) -> Path:
     key = hashlib.sha256(f"{root} {importlib.metadata.version(WHEEL)} {changed}".encode()).hexdigest()[:12]
     there = state / f"postgresql-{MAJOR}-{key}"
     if not there.is_dir():
-        half = state / f"{there.name}.{os.getpid()}.new"
-        shutil.rmtree(half, ignore_errors=True)
+        half = state / f"{there.name}.{secrets.token_hex(8)}.new"
         shutil.copytree(root, half / PACKAGE / root.name, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
         for libraries in _libraries(root):
             shutil.copytree(libraries, half / libraries.name, symlinks=True)
@@ -58,7 +58,7 @@ def _copied(root: Path, owner: Owner, state: Path) -> Path:
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
         try:
             half.rename(there)
-        except OSError:  # another process was faster
+        except OSError:  # another process, or thread, was faster
             shutil.rmtree(half, ignore_errors=True)
     copied = there / PACKAGE / root.name
     if not owner.can_read(copied / "bin" / "postgres"):

@@ -83,10 +83,10 @@ def home_of(directory: Path, *, state: Path) -> Path:
         return directory
     mark = directory / "cluster-id"
     if not mark.exists():
-        half = directory / f"cluster-id.{os.getpid()}"
+        half = directory / f"cluster-id.{secrets.token_hex(8)}"
         half.write_text(secrets.token_hex(4))
         try:
-            os.link(half, mark)  # fails when another process was faster, and is never half written
+            os.link(half, mark)  # fails when another process, or thread, was faster, and is never half written
         except FileExistsError:
             pass
         finally:
