@@ -37,6 +37,8 @@ T = TypeVar("T")
 BEGIN_WORK = "select set_config('application_name', $1, true), pg_stat_force_next_flush()"
 """Names the transaction, and has PostgreSQL count what it did at once when it ends, instead of within ten seconds: by
 these counts one can tell that a table has changed."""
+BEGIN_FENCED = f"{BEGIN_WORK}, pg_advisory_xact_lock_shared(hashtext($2), $3)"
+"""The lock keeps nobody out: `pg_locks` shows by it which fence the transaction has."""
 BEGIN_READING = "begin isolation level repeatable read, read only"
 UNDO_TIMEOUT_S = 5.0
 """A connection that can't roll back for this long is thrown away, which rolls back as well."""
@@ -132,7 +134,9 @@ class Connection:
         """
         try:
             await self._run("begin", "begin", lambda: self.raw.execute("begin", timeout=self._timeout_s))
-            if name is not None:
+            if guard is not None and guard.fence is not None:
+                await self.fetch_value(BEGIN_FENCED, name or "", *guard.fence)
+            elif name is not None:
                 await self.fetch_value(BEGIN_WORK, name)
             yield self
             if guard is not None and await self.fetch_one(guard.sql, *guard.args) is None:

@@ -19,6 +19,9 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
 
     sql: str
     args: tuple[Any, ...]
+    fence: tuple[str, int] | None = None
+    """What the transaction works on, and under which fence: told to the database from its beginning, so that one that
+    stands still after the fence has moved on can be found, and ended."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,7 +138,8 @@ class Leases(Protocol):
     async def reap(self) -> list[str]:
         """Put back the running jobs of workers whose lease ran out, each charged with a crash (at `CRASH_CAP` it
         fails as poison; one whose cancellation was asked for is cancelled). Returns the ids of the jobs. Safe when
-        several workers do it at once."""
+        several workers do it at once. Ends also what those who have lost their work began in the database and left
+        standing: its locks would hold up who has the work now."""
         ...
 
     async def workers(self) -> list[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -97,6 +98,32 @@ async def test_a_process_that_is_stopped_before_its_commit_keeps_its_job_for_a_w
             assert not await reaped()
             await until(reaped, what="the end of the session that holds the job")
     assert await db.fetch("select n from effects") == []
+
+
+async def test_what_a_stopped_run_has_locked_does_not_hold_up_the_next_one(
+    world: World, db: PostgresDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "STANDS_STILL_S", 0.2)
+    await db.execute("create table effects (n int primary key)")
+    claim = await world.started()
+    with pytest.raises(Unavailable):
+        async with db.scoped(name="stopped", guard=guard_of(world, claim)).transaction() as stopped:
+            await stopped.execute("insert into effects values (1)")
+            await expire(db)
+            assert await world.twin.leases.reap() == ["a"]
+            await world.join("w2")
+            again = await world.claim_one("w2")
+            assert again.fence > claim.fence
+
+            async def succeed() -> None:
+                async with db.scoped(name="next", guard=guard_of(world, again)).transaction() as tx:
+                    await tx.execute("insert into effects values (1)")
+
+            async with asyncio.TaskGroup() as group:
+                succeeding = group.create_task(succeed())
+                while not succeeding.done():
+                    await world.twin.leases.reap()
+    assert await db.fetch_value("select count(*) from effects") == 1
 
 
 async def test_a_transaction_that_saved_a_checkpoint_may_not_stand_still_for_ever(world: World, db: PostgresDb) -> None:
@@ -231,7 +258,7 @@ async def test_plans_never_read_the_whole_table(db: PostgresDb, name: str) -> No
     assert "Seq Scan on jobs" not in plan, plan
     for line in plan.splitlines():
         if "jobs_held" in line:
-            assert name in ("strays", "reap", "leave", "workers"), plan
+            assert name in ("strays", "reap", "leave", "workers", "end_standing"), plan
         if "jobs_line" in line:
             assert name in ("record", "claim", "next_due"), plan
 

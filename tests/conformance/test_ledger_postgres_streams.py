@@ -12,7 +12,7 @@ import pytest
 
 from adapters.database.connection import Connection
 from adapters.database.postgres import PostgresDb
-from adapters.ledger.postgres import dead_letters, parking, partitions
+from adapters.ledger.postgres import dead_letters, leases, parking, partitions
 from adapters.ledger.postgres.session import SET_UP
 from contracts.errors import LeaseLost, MillraceError, Unavailable
 from contracts.message import Envelope, Partition
@@ -72,6 +72,31 @@ async def test_a_process_that_is_stopped_before_its_commit_does_not_keep_its_par
         assert await db.fetch_value(seen) == state
         heir = await take(world, "w2")
     assert heir.epoch > hold.epoch
+
+
+async def test_what_a_stopped_process_has_locked_does_not_hold_up_its_successor(
+    world: World, db: PostgresDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be stopped anywhere in its transaction; nobody who has not lost anything is ended."""
+    monkeypatch.setattr(leases, "STANDS_STILL_S", 0.2)
+    hold, other = await take(world), await take(world, partition=Partition("orders", 1))
+    async with world.ledger.partitions.transaction(other, (0, 1), name="other") as slow:
+        await slow.execute("insert into effects values (2)")
+        with pytest.raises(Unavailable):
+            async with world.ledger.partitions.transaction(hold, (0, 1), name="stopped") as stopped:
+                await stopped.execute("insert into effects values (1)")
+                heir = await take(world, "w2")
+
+                async def succeed() -> None:
+                    async with world.ledger.partitions.transaction(heir, (0, 1), name="heir") as tx:
+                        await tx.execute("insert into effects values (1)")
+
+                async with asyncio.TaskGroup() as group:
+                    succeeding = group.create_task(succeed())
+                    await until_someone_waits_for_a_lock(db)
+                    while not succeeding.done():
+                        await world.twin.leases.reap()
+    assert await effects(db) == [1, 2]
 
 
 async def test_effects_and_position_are_one_commit(world: World, db: PostgresDb) -> None:

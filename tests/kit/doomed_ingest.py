@@ -21,6 +21,7 @@ from contracts.dataset import Column
 from contracts.event import Event, EventTime, Lake, Land
 from contracts.module import Module
 from contracts.ports import Bus, Files
+from contracts.ports.ledger import Ledger
 from modules import stream_ingest
 from runtime import process
 from runtime.wiring import Adapters
@@ -30,9 +31,16 @@ from tests.kit.faults import Faults, Kill
 from tests.kit.stream_worker import chosen
 from tests.kit.waiting import until
 
-POINTS = {"taken": "batch", "written": "files.write", "landed": "landed", "committed": "assignment.commit"}
+POINTS = {
+    "taken": "batch",
+    "written": "files.write",
+    "landed": "landed",
+    "announced": "ledger.outbox.add",
+    "committed": "assignment.commit",
+}
 """Where it can die, and the step that this is: before a batch, when a file is there that nobody lists yet, when all is
-ready for the commit, and when all is committed that the bus doesn't know of."""
+ready for the commit, when what its successor emits as well is in its transaction, and when all is committed that the
+bus doesn't know of."""
 
 PARTITIONS = 2
 faults = Faults()
@@ -54,11 +62,15 @@ def event(topic: str) -> Event:
 
 
 class DoomedAdapters(Adapters):
-    """The adapters that ship, with every step of the files and of the bus armed."""
+    """The adapters that ship, with every step of the files, of the outbox and of the bus armed."""
 
     @cached_property
     def files(self) -> Files:
         return faults.around(super().files, "files")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return faults.around(super().ledger, "ledger", parts=("outbox",))
 
     @cached_property
     def bus(self) -> Bus:
@@ -85,7 +97,7 @@ def _told(handler: Callable[..., Any]) -> Callable[..., Any]:
 async def main(given: argparse.Namespace) -> int:
     """Work until SIGTERM, or until so many rows are in the table and in files, and so many messages in quarantine."""
     if given.die_at:
-        after = given.die_at == "written"
+        after = given.die_at in ("written", "announced")
         faults.at(POINTS[given.die_at], Kill(signal=signal.Signals[given.signal]), nth=given.nth, after=after)
     settings = chosen(given.url, Path(given.directory), mq=given.mq, server=given.server)
     worker = Worker(settings, [module(given.topic)], adapters=DoomedAdapters(settings))

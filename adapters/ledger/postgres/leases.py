@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from adapters.database.connection import Connection
+from adapters.ledger.postgres.fences import STANDS_STILL_S
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
 from adapters.ledger.postgres.wakes import CHANNEL
@@ -57,6 +58,7 @@ class PostgresLeases:
 
     async def reap(self) -> list[str]:
         row = await self._session.row(SQL["reap"], CRASH_CAP, CHANNEL)
+        await self._session.rows(SQL["end_standing"], STANDS_STILL_S)
         return list(row["reaped"])
 
     async def workers(self) -> list[Mapping[str, Any]]:

@@ -70,6 +70,31 @@ select
     array(select id from reaped) as reaped,
     (select pg_notify($2, '') from reaped limit 1) as woken
 
+-- name: end_standing
+-- The sessions whose transaction has lost its fence and has waited for its client for $1 seconds: they share a lock by
+-- which they tell what they work on (its hash), and under which fence. Only those of our own role are seen.
+with standing as materialized (
+    select l.pid, l.classid::bigint as hash, l.objid::bigint as fence
+    from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ShareLock' and l.granted
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())
+        and a.wait_event_type = 'Client' and a.wait_event = 'ClientRead'
+        and a.state_change <= clock_timestamp() - make_interval(secs => $1)
+)
+select pg_terminate_backend(standing.pid)
+from standing
+where exists (
+    select from millrace.partitions p
+    where hashtext(concat_ws(' ', 'partition', p.group_name, p.address, p.index))::bigint & 4294967295 = standing.hash
+        and p.epoch & 2147483647 <> standing.fence
+) or exists (
+    select from millrace.jobs j
+    where j.worker_id is not null and j.finished_at is null
+        and hashtext(concat_ws(' ', 'job', j.id))::bigint & 4294967295 = standing.hash
+        and j.fence & 2147483647 <> standing.fence
+)
+
 -- name: workers
 select
     w.id, w.host, w.pid, w.modules, w.http, w.version, w.schema, w.contracts::text, w.started_at, w.lease_until,

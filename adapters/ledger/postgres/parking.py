@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.ledger import storable
 from adapters.ledger.ending import wait_s
+from adapters.ledger.postgres import fences
 from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.partitions import finishing, seeing
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
@@ -99,7 +100,8 @@ class PostgresParking:
     def transaction(
         self, parked: Parked, *, name: str, ids: Sequence[str] = (), dedupe_s: float = 0.0
     ) -> AbstractAsyncContextManager[Tx]:
-        guard = Guard(sql=SQL["remove"], args=(*_removing(parked), *seeing(ids, dedupe_s)))
+        args, fence = (*_removing(parked), *seeing(ids, dedupe_s)), fences.of_partition(parked.hold)
+        guard = Guard(sql=SQL["remove"], args=args, fence=fence)
         return self._session.db.scoped(name=name, guard=guard).transaction()
 
     async def remove(self, parked: Parked) -> None:

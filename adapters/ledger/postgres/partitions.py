@@ -11,6 +11,7 @@ import asyncpg
 
 from adapters.ledger import storable
 from adapters.ledger.berths import APART
+from adapters.ledger.postgres import fences
 from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.session import STATEMENT_TIMEOUT_S, Session
 from adapters.ledger.postgres.statements import named
@@ -115,7 +116,8 @@ class PostgresPartitions:
         besides: Sequence[Span] = (),
     ) -> AbstractAsyncContextManager[Tx]:
         sql, *args = finishing(hold, besides if span is None else (span, *besides), ids=ids, dedupe_s=dedupe_s)
-        return self._session.db.scoped(name=name, guard=Guard(sql=sql, args=tuple(args))).transaction()
+        guard = Guard(sql=sql, args=tuple(args), fence=fences.of_partition(hold))
+        return self._session.db.scoped(name=name, guard=guard).transaction()
 
     async def finish(self, hold: Hold, span: Span) -> None:
         if await self._session.row(*finishing(hold, [span]), repeatable=False) is None:

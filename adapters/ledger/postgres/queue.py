@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from adapters.ledger import storable
+from adapters.ledger.postgres import fences
 from adapters.ledger.postgres.arrays import Placed
 from adapters.ledger.postgres.literals import numbers, texts
 from adapters.ledger.postgres.recording import Recording
@@ -100,7 +101,7 @@ class PostgresQueue:
             raise LeaseLost(f"job {claim.id}: another worker owns it now (this run's fence was {claim.fence})")
 
     def guard(self, claim: Claim) -> Guard | None:
-        return Guard(sql=SQL["guard"], args=(claim.id, claim.fence))
+        return Guard(sql=SQL["guard"], args=(claim.id, claim.fence), fence=fences.of_job(claim.id, claim.fence))
 
     def wakeups(self) -> AsyncIterator[None]:
         return self._wakes.listen()
