@@ -43,7 +43,7 @@ async def main(url: str, seconds: float) -> None:
     """Requests a second."""
     async with asyncpg.create_pool(url, min_size=10, max_size=10) as pool:
         app: Any = Litestar([thing], state=State({"pool": pool}), openapi_config=None)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, http="h11", access_log=False, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, port=0, http="httptools", access_log=False, log_level="warning"))
         serving = asyncio.get_running_loop().create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.05)  # noqa: TID251 - it tells nobody when it has

@@ -148,6 +148,7 @@ def _made(site: Site, rules: Rules, keyring: Keyring) -> uvicorn.Server:
     import uvicorn
 
     from runtime.http.application import application
+    from runtime.http.protocol import BoundedHttp
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
@@ -158,7 +159,7 @@ def _made(site: Site, rules: Rules, keyring: Keyring) -> uvicorn.Server:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
         application(site, rules, keyring),
-        http="h11",
+        http=BoundedHttp,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,7 @@ import pytest
 
 from adapters.database.postgres import PostgresDb
 from contracts.errors import Faults
-from runtime.http import body, commands
+from runtime.http import body, commands, protocol
 from tests.integration.http_site import Hold, Site, as_json, made, running
 from tests.kit.databases import LIMITS, Databases, opened
 
@@ -198,6 +198,10 @@ async def test_a_web_page_can_not_post_commands(shared: Site) -> None:
 # --- bounds and answers -------------------------------------------------------------------------------------------
 
 
+async def connected(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(site.client.base_url.host, site.client.base_url.port)
+
+
 async def test_a_body_has_a_bound_also_when_it_does_not_say_its_size(shared: Site) -> None:
     headers = {"Content-Type": "application/json"}
     declared = await shared.post("/commands/run.echo", content=b" " * (body.BODY_BYTES + 1), headers=headers)
@@ -214,7 +218,7 @@ async def test_a_body_has_a_bound_also_when_it_does_not_say_its_size(shared: Sit
 
 async def test_a_body_that_does_not_come_is_not_waited_for(shared: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "BODY_TIMEOUT_S", 0.1)
-    reader, writer = await asyncio.open_connection(shared.client.base_url.host, shared.client.base_url.port)
+    reader, writer = await connected(shared)
     writer.write(
         b"POST /commands/run.echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: 20\r\n\r\n{"
@@ -224,6 +228,40 @@ async def test_a_body_that_does_not_come_is_not_waited_for(shared: Site, monkeyp
     assert b'"detail"' in answer
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ", b"x" * 1000),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X-Many: x\r\n" * 100),
+        (b"GET /", b"x" * 1000),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Many: x\r\n" * 100),
+    ],
+    ids=["a header", "headers", "a line", "trailers"],
+)
+async def test_a_head_has_a_bound(shared: Site, flood: tuple[bytes, bytes]) -> None:
+    reader, writer = await connected(shared)
+    begin, more = flood
+    writer.write(begin)
+    with suppress(ConnectionError):  # whoever goes on sending may find it closed
+        async with asyncio.timeout(10):
+            for _ in range(4 * protocol.HEAD_BYTES // len(more)):
+                writer.write(more)
+                await writer.drain()
+            assert b"HTTP/1.1 400 " in await reader.read()
+    writer.close()
+    assert (await shared.get("/health/live")).status_code == 200
+
+
+async def test_a_head_that_does_not_come_is_not_waited_for(shared: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.1)
+    for begin in (b"", b"GET /health/live HTTP/1.1\r\nHost: loc"):
+        reader, writer = await connected(shared)
+        writer.write(begin)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b"", "the connection is closed"
+        writer.close()
 
 
 async def test_what_is_not_there_or_not_offered_is_told_in_json(shared: Site) -> None:
@@ -305,7 +343,7 @@ async def test_signals_are_left_to_the_supervisor(database_url: str, tmp_path: P
 async def test_stopping_does_not_wait_for_idle_connections(database_url: str, tmp_path: Path) -> None:
     async with running(database_url, tmp_path) as site:
         await site.get("/health/live")
-        reader, writer = await asyncio.open_connection(site.client.base_url.host, site.client.base_url.port)
+        reader, writer = await connected(site)
         began = time.perf_counter()
         report = await site.worker.stop()
         assert report.clean

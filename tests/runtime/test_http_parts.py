@@ -66,6 +66,13 @@ class Everywhere(socket.socket):
         return "0.0.0.0", 8080  # noqa: S104
 
 
+def test_the_second_part_of_an_answer_does_not_wait_for_the_first_one() -> None:
+    with bound("127.0.0.1", 0, setting="HTTP_PORT") as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_server_is_named_by_where_it_listens() -> None:
     with bound("127.0.0.1", 0, setting="HTTP_PORT") as near, Everywhere() as everywhere:
         assert url_of(near) == f"http://127.0.0.1:{near.getsockname()[1]}"
