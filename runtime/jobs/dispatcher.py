@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 
@@ -72,7 +72,8 @@ class Dispatcher:
         self._busy = dict.fromkeys(routes, 0)
         self._more = asyncio.Event()
         self._more.set()
-        self._backlog = True
+        self._backlog = set(routes)
+        """The addresses of which something may be eligible."""
         self._taking = True
         self._out = 0
         self._all_back = asyncio.Event()
@@ -102,9 +103,9 @@ class Dispatcher:
 
     # Claims.
 
-    def reserve(self) -> dict[str, int]:
-        """Take all free slots, by address, for one round trip that may bring claims; `started` gives them back.
-        Empty when this worker may not take jobs now."""
+    def reserve(self, addresses: Collection[str]) -> dict[str, int]:
+        """Take all free slots, by address of these, for one round trip that may bring claims; `started` gives them
+        back. With fewer slots than addresses some of them have none. Empty when this worker may not take jobs now."""
         if not self._taking or self._still or not self._lease.worker_id:
             return {}
         room = self._slots - sum(self._busy.values())
@@ -112,6 +113,8 @@ class Dispatcher:
         # The address that came first goes last the next time, so that none starves the others of the shared slots.
         self._turns.rotate(-1)
         for address in self._turns:
+            if address not in addresses:
+                continue
             free = min(room, self._free(self._routes[address]))
             if free > 0:
                 slots[address] = free
@@ -157,7 +160,7 @@ class Dispatcher:
 
     def left_queued(self) -> None:
         """Something was recorded that could not start at once."""
-        self._backlog = True
+        self._backlog.update(self._routes)
         self._more.set()
 
     async def run(self) -> None:
@@ -165,17 +168,17 @@ class Dispatcher:
         while self._taking:
             await self._more.wait()
             self._more.clear()
-            if not self._backlog or not (slots := self.reserve()):
+            if not (slots := self.reserve(self._backlog)):
                 continue
             claims: list[Claim] | None = None
-            self._backlog = False
+            self._backlog -= slots.keys()
             try:
                 claims = await self._ledger.queue.claim(self._lease.worker_id, slots, only=self._only)
                 # A full answer means that there may be more, for when a slot is free again.
                 taken = Counter(claim.address for claim in claims)
-                self._backlog |= any(taken[address] == room for address, room in slots.items())
+                self._backlog |= {address for address, room in slots.items() if taken[address] == room}
             except BaseException:
-                self._backlog = True
+                self._backlog |= slots.keys()
                 raise
             finally:
                 self.started(slots, claims)

@@ -157,7 +157,7 @@ class Intake:
             await self._record_jobs(jobs[middle:])
 
     async def _record_together(self, jobs: Sequence[NewJob]) -> None:
-        slots = self._dispatcher.reserve()
+        slots = self._dispatcher.reserve({job.address for job in jobs})
         claims: list[Claim] | None = None
         try:
             recorded = await self._ledger.queue.record(jobs, worker_id=self._lease.worker_id or None, slots=slots)

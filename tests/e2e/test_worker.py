@@ -112,7 +112,8 @@ async def test_two_workers_share_the_work(environ: dict[str, str], tmp_path: Pat
     ):
         ids = [f"job-{number}" for number in range(12)]
         for job_id in ids:
-            await one.post("run.steps", {"steps": 4, "step_s": 0.05}, message_id=job_id)
+            # Three seconds of work for both together: long enough that the other one has heard of it.
+            await one.post("run.steps", {"steps": 4, "step_s": 0.25}, message_id=job_id)
         for job_id in ids:
             await two.job_is(job_id, "done")
         shares = [process.messages().count("stepping") for process in (one, two)]

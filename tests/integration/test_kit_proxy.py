@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -97,6 +99,19 @@ async def test_who_is_refused_can_come_back(redis_server: services.Running) -> N
         assert await client.ping(), "connections that are there stay"
         await proxy.accept()
         assert await late.ping()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_comes_as_it_ends_is_left_open_by_nobody(redis_server: services.Running, turns: int) -> None:
+    async with proxied(redis_server) as proxy:
+        client = socket.create_connection(("127.0.0.1", proxy.port))
+        for _ in range(turns):  # of the loop: accepted, being made a transport, handed over
+            await asyncio.sleep(0)  # noqa: TID251 - as above
+    with client:
+        client.settimeout(10.0)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.to_thread(client.recv, 1)
+    gc.collect()  # whatever was left open is told here
 
 
 async def test_a_throttled_connection_is_slow(redis_server: services.Running, direct: Redis) -> None:

@@ -22,6 +22,9 @@ CHUNKS = 16
 """Held for each direction of a connection at the most; what comes after them waits in the sender's own buffers."""
 CONNECT_TIMEOUT_S = 10.0
 THROTTLE_STEP_S = 0.02
+TURNS = 5
+"""Of the loop, from the moment in which a connection is accepted until it is handed over, and some more: asyncio leaves
+one open whose server is closed meanwhile."""
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Way = Literal["requests", "answers"]
@@ -71,9 +74,14 @@ class Proxy:
 
     async def refuse(self) -> None:
         """Whoever connects is refused, until `accept`. Connections that are there stay."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(TURNS):
+            await asyncio.sleep(0)  # noqa: TID251 - turns of the loop, as there is nothing that tells
+        server.close()
 
     async def accept(self) -> None:
         """The opposite of `refuse`, on the same port. Idempotent."""
@@ -113,6 +121,9 @@ class Proxy:
             self._kept.release()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # accepted just before `refuse`; at the end there would be no task for it any more
+            _reset(writer)
+            return
         self.accepted += 1
         task = self._tasks.create_task(self._serve(reader, writer))
         self._running.add(task)

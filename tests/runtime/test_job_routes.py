@@ -29,6 +29,10 @@ class Worked(Contract, frozen=True):
     attempt: int
 
 
+async def idle(work: Work) -> None:
+    """Has nothing to do."""
+
+
 class Jobs:
     """A module with one job that fails as it is told, and says when it began and ended."""
 
@@ -251,6 +255,19 @@ async def test_no_more_run_at_once_than_the_process_has_slots(clock: ManualClock
         await start(running, *map(str, range(10)), takes_s=1.0)
         await running.settled()
     assert (jobs.most, len(jobs.ended)) == (3, 10)
+
+
+async def test_a_slot_that_is_free_is_offered_to_every_route(clock: ManualClock) -> None:
+    """With fewer slots than routes some are not asked: that the others have nothing says nothing of them."""
+    jobs = Jobs()
+    for number in range(5):
+        jobs.module.job(f"run.other_{number}", Work)(idle)
+    async with harness(jobs.module, clock=clock, job_slots=1) as running:
+        began_at = clock.monotonic()
+        await start(running, *map(str, range(9)), takes_s=1.0)
+        await running.settled()
+    assert len(jobs.ended) == 9
+    assert jobs.at[-1] - began_at < 9.0, "none waited until all was looked at again"
 
 
 # Unique keys.
