@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from contracts import metrics as metric
+from contracts.cancellation import being_cancelled, forget_cancellations
 from contracts.errors import Unavailable
 from contracts.ports import Clock, Log, Metrics
-from runtime.cancellation import being_cancelled, forget_cancellations
 from runtime.policy.retry import describe
 from runtime.tasks import Tasks
 

@@ -16,12 +16,12 @@ import msgspec
 
 from contracts import metrics as metric
 from contracts import outcome
+from contracts.cancellation import being_cancelled
 from contracts.errors import Transient, Unavailable, Undecodable
 from contracts.module import Module, Route, StreamRoute
 from contracts.ports import Clock, Metrics, Traces
 from contracts.ports.traces import About
 from runtime import arguments
-from runtime.cancellation import being_cancelled
 from runtime.gate import Gate
 from runtime.keeper import Keeper, is_plain
 from runtime.partly import Partly

@@ -10,12 +10,6 @@ from typing import Any
 _logger = logging.getLogger("millrace.bus")
 
 
-def being_cancelled() -> bool:
-    """Whether someone cancels this task; else a `CancelledError` came from something that it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 class OwnedTasks:
     """Starts tasks, keeps them, and ends them all: none is collected while it runs, none outlives its owner.
 

@@ -134,10 +134,9 @@ class Connection:
         """
         try:
             await self._run("begin", "begin", lambda: self.raw.execute("begin", timeout=self._timeout_s))
-            if guard is not None and guard.fence is not None:
-                await self.fetch_value(BEGIN_FENCED, name or "", *guard.fence)
-            elif name is not None:
-                await self.fetch_value(BEGIN_WORK, name)
+            if name is not None:
+                fence = () if guard is None or guard.fence is None else guard.fence
+                await self.fetch_value(BEGIN_FENCED if fence else BEGIN_WORK, name, *fence)
             yield self
             if guard is not None and await self.fetch_one(guard.sql, *guard.args) is None:
                 raise LeaseLost("another worker owns this work now: its fence has moved on, so nothing was committed")

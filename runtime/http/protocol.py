@@ -1,5 +1,5 @@
-"""HTTP/1.1 as llhttp parses it, which takes a third of what Python takes; with bounds on what comes before a request is
-one, as uvicorn would keep all of it, and wait for ever."""
+"""HTTP/1.1 as llhttp parses it, in C, with bounds on what comes before a request is one: uvicorn would keep all of it,
+and wait for ever."""
 
 from __future__ import annotations
 

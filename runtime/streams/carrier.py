@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from contracts import metrics as metric
 from contracts import outcome
+from contracts.cancellation import being_cancelled, forget_cancellations
 from contracts.errors import LeaseLost, Unavailable, Undecodable
 from contracts.message import Delivery
 from contracts.module import StreamRoute
@@ -16,7 +17,6 @@ from contracts.ports import Tx
 from contracts.ports.ledger import CRASH_CAP, DeadLetter
 from contracts.ports.parking import ToPark
 from contracts.ports.partitions import Hold
-from runtime.cancellation import being_cancelled, forget_cancellations
 from runtime.dead_letter import dead_letter
 from runtime.pipeline import Mounted, Scope, carry
 from runtime.streams.attempt import Attempt

@@ -25,7 +25,8 @@ from adapters.bus.kafka.limits import KafkaLimits
 from adapters.bus.kafka.member import Member
 from adapters.bus.kafka.message import Passing, as_seen, parse, undecoded
 from adapters.bus.kafka.refusal import reason_of
-from adapters.bus.owned import OwnedTasks, being_cancelled
+from adapters.bus.owned import OwnedTasks
+from contracts.cancellation import being_cancelled
 from contracts.errors import Unavailable
 from contracts.message import Delivery
 from contracts.ports.bus import Consumer

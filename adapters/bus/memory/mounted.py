@@ -17,8 +17,9 @@ from adapters.bus.memory.log import MemoryLog
 from adapters.bus.memory.member import Lease, Member
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.parser import MemoryParser
-from adapters.bus.owned import OwnedTasks, being_cancelled
+from adapters.bus.owned import OwnedTasks
 from adapters.bus.turn import next_turn
+from contracts.cancellation import being_cancelled
 from contracts.message import Delivery
 from contracts.ports.bus import Consumer
 

@@ -18,7 +18,8 @@ from adapters.bus.memory.member import Lease, Member
 from adapters.bus.memory.message import Received
 from adapters.bus.memory.parser import MemoryParser
 from adapters.bus.memory.publisher import MemoryAnswer
-from adapters.bus.owned import OwnedTasks, being_cancelled
+from adapters.bus.owned import OwnedTasks
+from contracts.cancellation import being_cancelled
 
 DEFAULT_REVOKE_WAIT_S = 15.0
 CLEAN_UP_WAIT_S = 5.0  # for handlers that were cancelled

@@ -11,10 +11,11 @@ from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from adapters.bus.owned import OwnedTasks, being_cancelled
+from adapters.bus.owned import OwnedTasks
 from adapters.bus.redis_stream.refusal import in_words
 from adapters.bus.redis_stream.script import Command, Wanted
 from adapters.bus.redis_stream.server import NAME, Server
+from contracts.cancellation import being_cancelled
 from contracts.errors import Transient, Unavailable
 from contracts.ports.clock import Clock
 

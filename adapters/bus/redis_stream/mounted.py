@@ -13,12 +13,13 @@ from faststream.message import StreamMessage
 from faststream.redis.schemas import StreamSub
 from faststream.redis.subscriber.config import RedisSubscriberConfig
 
-from adapters.bus.owned import OwnedTasks, being_cancelled
+from adapters.bus.owned import OwnedTasks
 from adapters.bus.redis_stream.lease import Lease
 from adapters.bus.redis_stream.member import Member
 from adapters.bus.redis_stream.reader import FetchLoop
 from adapters.bus.redis_stream.received import Received, as_seen, parsed, undecoded
 from adapters.bus.redis_stream.specification import MountedSpecification
+from contracts.cancellation import being_cancelled
 from contracts.errors import MillraceError
 from contracts.message import Delivery
 from contracts.ports.bus import Consumer
